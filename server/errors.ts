@@ -1,5 +1,7 @@
 export type RegistryErrorCode =
   | "request-invalid"
+  | "url-too-long"
+  | "headers-too-large"
   | "name-invalid"
   | "pagination-invalid"
   | "range-invalid"

@@ -19,7 +19,7 @@ const DIGEST_PATTERN = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
  */
 export function parseDigest(text: string): Digest {
   if (!isDigest(text)) {
-    const shown = JSON.stringify(text.slice(0, 80));
+    const shown = `'${text.slice(0, 80).replace(/[^\x20-\x7e]/g, "?")}'`;
     throw new StorageError(
       "digest-invalid",
       `not a digest: ${shown}; expected sha256: and 64 or sha512: and 128 lower-case hex digits`,

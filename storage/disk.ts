@@ -1,0 +1,78 @@
+import { BLOB_INDEX_SCHEMA, BlobIndex } from "./blob-index.ts";
+import type { BlobStore } from "./blob-store.ts";
+import { Database } from "./database.ts";
+import { DiskBudget } from "./disk-budget.ts";
+import { DiskLayout } from "./disk-layout.ts";
+import { listFolder, removeLeftovers, scanDisk } from "./disk-scan.ts";
+import { DiskStore } from "./disk-store.ts";
+import type { MetadataStore } from "./metadata-store.ts";
+import { METADATA_SCHEMA, SqliteMetadata } from "./sqlite-metadata.ts";
+import type { StoreEvents } from "./store-events.ts";
+import { reasonOf } from "./store-events.ts";
+import { lockStore } from "./store-lock.ts";
+
+/** Uses and limits are looked after this often, in milliseconds. */
+const UPKEEP_MS = 1000;
+
+export interface DiskOptions {
+  readonly path: string;
+  readonly maxBytes: number;
+  readonly verifyReads: "first" | "always" | "never";
+  readonly events: StoreEvents;
+  readonly now?: () => number;
+}
+
+/** A folder with all that belongs to it: blobs, names, and the byte limit. */
+export interface Disk extends AsyncDisposable {
+  readonly blobs: BlobStore;
+  readonly metadata: MetadataStore;
+  /** What is held, as far as the index knows. */
+  usage(): { readonly bytes: number; readonly blobs: number };
+}
+
+/**
+ * Opens in the time that sqlite takes; what has to be looked through is looked through afterwards.
+ *
+ * @throws StorageError `store-unavailable` when another process holds the folder.
+ */
+export async function openDisk(options: DiskOptions): Promise<Disk> {
+  const { events, now = Date.now } = options;
+  const layout = new DiskLayout(options.path);
+  const lock = lockStore(layout.lockFile);
+  const leftovers = await listFolder(layout.ingestFolder).catch(() => []);
+  const database = new Database(layout.databaseFile, BLOB_INDEX_SCHEMA + METADATA_SCHEMA, events);
+  const index = new BlobIndex(database);
+  const budget = new DiskBudget(options.maxBytes, { layout, index, events });
+  const { verifyReads } = options;
+  const blobs = new DiskStore({ layout, index, budget, events, verifyReads, now });
+
+  const stop = new AbortController();
+  const scanned = removeLeftovers(layout.ingestFolder, leftovers)
+    .then(() => scanDisk(layout, index, { events, now, signal: stop.signal }))
+    .catch((error: unknown) => events.failed("scan", reasonOf(error), error));
+  const upkeep = setInterval(() => {
+    database.checkFile();
+    index.flush();
+    budget.enforce().catch((error: unknown) => events.failed("evict", reasonOf(error), error));
+  }, UPKEEP_MS);
+  upkeep.unref();
+
+  let isOpen = true;
+  return {
+    blobs,
+    metadata: new SqliteMetadata(database),
+    usage: () => ({ bytes: index.bytes, blobs: index.count }),
+    [Symbol.asyncDispose]: async () => {
+      if (!isOpen) {
+        return;
+      }
+      isOpen = false;
+      clearInterval(upkeep);
+      stop.abort();
+      await scanned;
+      index.flush();
+      database[Symbol.dispose]();
+      lock?.[Symbol.dispose]();
+    },
+  };
+}
