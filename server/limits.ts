@@ -32,6 +32,10 @@ export const UPSTREAM_LIMITS = {
   manifestFirstByteTimeoutMs: 15_000,
   /** containerd ≥ 2.3 gives up when our headers take 30 s. */
   blobFirstByteTimeoutMs: 25_000,
+  /** Everything before the first byte: retries, tokens and redirects. containerd gives up at 30 s. */
+  answerTimeoutMs: 28_000,
+  /** 1xx responses before the real one; honest servers send one or two. */
+  informationalMax: 64,
   /** Headers and body of what is held in memory: manifests, tag lists, referrers. */
   manifestTotalTimeoutMs: 30_000,
   /** A stall detector, not a deadline: a slow layer is healthy as long as bytes arrive. */
@@ -45,6 +49,10 @@ export const UPSTREAM_LIMITS = {
   listBytesMax: 4_194_304,
   /** What is read of an error body, for its code and message. */
   errorBytesMax: 8192,
+  /** An error's body is a courtesy: after this its connection is given up instead. */
+  errorTimeoutMs: 2000,
+  /** What is quoted of it in a message of ours. */
+  errorTextMax: 200,
   blobBytesMax: 34_359_738_368,
   tokenTimeoutMs: 10_000,
   tokenBytesMax: 65_536,
@@ -55,6 +63,8 @@ export const UPSTREAM_LIMITS = {
   /** Part of a token's life after which it is fetched anew, ahead of need. */
   tokenRefreshAt: 0.8,
   tokensMax: 10_000,
+  /** Per repository: which log-in it asked for. */
+  challengesMax: 10_000,
   redirectsMax: 3,
   referrersPagesMax: 5,
   headerBytesMax: 32_768,
@@ -88,10 +98,12 @@ export const FILL_LIMITS = {
   abandonedGraceMs: 4000,
   /** The unit in which a fill is kept in memory and written to the store. */
   blockBytes: 1_048_576,
-  /** With blockBytes, the 4 MiB a stream that are promised. */
-  blocksMax: 4,
+  /** One more is begun before the upstream is asked to pause: the 4 MiB a stream that are promised. */
+  blocksMax: 3,
   /** Held back until size and digest agree: less for a small blob, so that its first bytes go out. */
   holdBackBytesMax: 65_536,
+  /** A blob that is no larger than that is proved first, unless it takes longer than this. */
+  proofWaitMs: 250,
   /** Without a store to read from, a reader that is this long behind is cut off. */
   laggardTimeoutMs: 10_000,
   /** Two fetches of a digest with wrong bytes within the window are answered 502 for the hold. */
@@ -108,8 +120,29 @@ export const CACHE_LIMITS = {
   negativeEntriesMax: 10_000,
   /** A revalidation slower than this serves the last known digest, and goes on by itself. */
   revalidateTimeoutMs: 3000,
+  /** After a slow or failed one nobody waits for the next; it is tried in the background. */
+  suspectMs: 5000,
   /** Known "this repository contains that digest" pairs in memory; the rest is in the metadata. */
   membershipEntriesMax: 100_000,
   /** Tag lists and referrers that can be served when the upstream is down. */
   listMemoryBytes: 16_777_216,
+} as const;
+
+/** The configuration file. Far above what people write, so that a wrong file fails at once. */
+export const CONFIG_LIMITS = {
+  fileBytesMax: 524_288,
+  /** Values after aliases are expanded: a few aliases of aliases can stand for billions. */
+  nodesMax: 100_000,
+  depthMax: 32,
+  /** Editors and ConfigMap updates touch a folder several times for one change. */
+  reloadDebounceMs: 250,
+} as const;
+
+/** How the program ends. */
+export const DRAIN_LIMITS = {
+  /** Load balancers need this long to notice that it is not ready. */
+  acceptMs: 5000,
+  finishMs: 25_000,
+  /** Connections that became idle while draining are closed this often. */
+  idleSweepMs: 200,
 } as const;

@@ -7,13 +7,15 @@ export interface Settings {
   readonly admin: Address;
   readonly tls?: TlsSettings;
   readonly storage: StorageSettings;
-  readonly defaultUpstream: string;
+  /** Where names without a registry belong; without one they are refused. */
+  readonly defaultUpstream: string | undefined;
   readonly upstreams: readonly UpstreamSettings[];
   readonly credentials: CredentialSettings;
   readonly accessLog: LogTarget;
 }
 
 export interface Address {
+  /** A name or an IP address without brackets; `::` is every address, IPv4 included. */
   readonly host: string;
   /** 0 lets the system choose. */
   readonly port: number;

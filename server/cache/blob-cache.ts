@@ -1,0 +1,282 @@
+import { LRUCache } from "lru-cache";
+import type { BlobStore, ByteRange } from "../../storage/blob-store.ts";
+import type { Digest } from "../../storage/digest.ts";
+import { RegistryError } from "../errors.ts";
+import { FILL_LIMITS } from "../limits.ts";
+import type { ByteSource, Metrics } from "../metrics.ts";
+import type { Contents } from "./contents.ts";
+import { Fill } from "./fill.ts";
+import { FillGate } from "./fill-gate.ts";
+import type { FillReader } from "./fill-reader.ts";
+import type { NegativeCache } from "./negative-cache.ts";
+import { SingleFlight } from "./single-flight.ts";
+import type { Source } from "./source.ts";
+import { nameOf } from "./source.ts";
+
+export interface BlobStat {
+  readonly sizeBytes: number | undefined;
+  readonly outcome: "hit" | "miss";
+}
+
+/** A blob, or the part of it that was chosen, on its way. Dispose of it, read or not. */
+export interface OpenBlob extends AsyncIterable<Uint8Array>, AsyncDisposable {
+  readonly sizeBytes: number | undefined;
+  readonly range: ByteRange | undefined;
+  readonly outcome: "hit" | "miss";
+  readonly from: ByteSource;
+}
+
+/** Picks the part to send once the size is known; undefined is all of it. May throw. */
+export type ChooseRange = (sizeBytes: number | undefined) => ByteRange | undefined;
+
+export interface BlobCacheOptions {
+  readonly store: BlobStore;
+  readonly contents: Contents;
+  readonly negative: NegativeCache;
+  readonly metrics: Metrics;
+  readonly onStoreFailed: (operation: "open" | "write", error: unknown) => void;
+  readonly now: () => number;
+}
+
+/** How often somebody else's download may fail under a reader before it reports the error. */
+const JOINS_MAX = 3;
+
+/** Serves blobs: from the store, or from the one download of a digest, which it starts or joins. */
+export class BlobCache {
+  readonly #options: BlobCacheOptions;
+  readonly #gate = new FillGate();
+  readonly #fills = new Map<Digest, Fill>();
+  readonly #proofs = new SingleFlight<number | undefined>();
+  readonly #mismatches = new LRUCache<Digest, { count: number; atMs: number }>({ max: 10_000 });
+
+  constructor(options: BlobCacheOptions) {
+    this.#options = options;
+    options.metrics.watchFills(() => {
+      const fills = [...this.#fills.values()];
+      return {
+        fills: fills.length,
+        readers: fills.reduce((sum, fill) => sum + fill.readers, 0),
+      };
+    });
+  }
+
+  /** What GET would answer, without the body and without a download. */
+  async stat(source: Source, digest: Digest): Promise<BlobStat> {
+    const held = await this.#statHeld(digest);
+    const proved = await this.#options.contents.get(source, digest);
+    if (held !== undefined) {
+      if (proved === undefined) {
+        await this.#prove(source, digest);
+      }
+      return { sizeBytes: held, outcome: "hit" };
+    }
+    return { sizeBytes: await this.#prove(source, digest), outcome: "miss" };
+  }
+
+  async open(source: Source, digest: Digest, choose: ChooseRange): Promise<OpenBlob> {
+    return (await this.#openHeld(source, digest, choose)) ?? this.#follow(source, digest, choose);
+  }
+
+  /** Ends all downloads. */
+  async close(): Promise<void> {
+    const fills = [...this.#fills.values()];
+    for (const fill of fills) {
+      fill.cancel(new Error("the program ends"));
+    }
+    await Promise.all(fills.map((fill) => fill.done));
+  }
+
+  /** Undefined when the store does not have it, or fails: then the upstream is asked. */
+  async #statHeld(digest: Digest): Promise<number | undefined> {
+    try {
+      return (await this.#options.store.stat(digest))?.sizeBytes;
+    } catch (error) {
+      this.#options.onStoreFailed("open", error);
+      return;
+    }
+  }
+
+  async #openHeld(
+    source: Source,
+    digest: Digest,
+    choose: ChooseRange,
+  ): Promise<OpenBlob | undefined> {
+    const sizeBytes = await this.#statHeld(digest);
+    if (sizeBytes === undefined) {
+      return;
+    }
+    if ((await this.#options.contents.get(source, digest)) === undefined) {
+      await this.#prove(source, digest);
+    }
+    const range = choose(sizeBytes);
+    try {
+      const reader = await this.#options.store.open(digest, range);
+      if (reader === undefined) {
+        return;
+      }
+      return {
+        sizeBytes: reader.sizeBytes,
+        range,
+        outcome: "hit",
+        from: "store",
+        [Symbol.asyncIterator]: () => reader[Symbol.asyncIterator](),
+        [Symbol.asyncDispose]: () => reader[Symbol.asyncDispose](),
+      };
+    } catch (error) {
+      this.#options.onStoreFailed("open", error);
+      return;
+    }
+  }
+
+  async #follow(source: Source, digest: Digest, choose: ChooseRange): Promise<OpenBlob> {
+    for (let joins = 0; ; joins += 1) {
+      const fill = await this.#runningOrNew(source, digest);
+      const reader = fill.join();
+      let isAdmitted = false;
+      // All in, and only not durable yet: nothing more is asked of the upstream for it.
+      const outcome = fill.isVerified() ? "hit" : "miss";
+      try {
+        await this.#admit(source, fill);
+        isAdmitted = true;
+        const sizeBytes = await fill.opened;
+        const range = choose(sizeBytes);
+        if (range !== undefined) {
+          reader.select(range);
+        }
+        return new FollowedBlob(reader, { sizeBytes, range, outcome });
+      } catch (error) {
+        await reader[Symbol.asyncDispose]();
+        // Another repository's trouble is not ours: our own may well have the blob.
+        const isOurs = nameOf(fill.source) === nameOf(source);
+        if (!isAdmitted || isOurs || !(await hasFailed(fill)) || joins >= JOINS_MAX) {
+          throw error;
+        }
+        await fill.done;
+      }
+    }
+  }
+
+  /** Nothing is awaited between the look and the start: there is one download of a digest. */
+  async #runningOrNew(source: Source, digest: Digest): Promise<Fill> {
+    const { contents, negative } = this.#options;
+    const known = await contents.get(source, digest);
+    const running = this.#fills.get(digest);
+    if (running?.isJoinable === true) {
+      return running;
+    }
+    const remembered = negative.get(keyOf(source, digest));
+    if (remembered !== undefined) {
+      throw remembered;
+    }
+    this.#refuseLiar(source, digest);
+    return this.#start(source, digest, known?.sizeBytes);
+  }
+
+  /** To know a digest is no right to it: the repository asked for must contain it, too. */
+  async #admit(source: Source, fill: Fill): Promise<void> {
+    if (nameOf(fill.source) === nameOf(source)) {
+      return;
+    }
+    if ((await this.#options.contents.get(source, fill.digest)) === undefined) {
+      await this.#prove(source, fill.digest);
+    }
+  }
+
+  #start(source: Source, digest: Digest, expectedBytes: number | undefined): Fill {
+    const { store, contents, negative, onStoreFailed, metrics } = this.#options;
+    const fill = new Fill({
+      digest,
+      source,
+      expectedBytes,
+      store,
+      gate: this.#gate,
+      onStoreFailed: (error) => onStoreFailed("write", error),
+      onMismatch: () => {
+        this.#noteMismatch(digest);
+        metrics.upstreamError(source.upstream.name, "mismatch");
+      },
+      onVerified: (sizeBytes) =>
+        contents.add(source, [{ digest, sizeBytes, mediaType: undefined }]),
+    });
+    this.#fills.set(digest, fill);
+    // The error reaches whoever waits for `opened`; here it is only remembered.
+    negative.run(keyOf(source, digest), () => fill.opened).catch(() => undefined);
+    fill.done
+      .then(() => {
+        if (this.#fills.get(digest) === fill) {
+          this.#fills.delete(digest);
+        }
+      })
+      .catch(() => undefined);
+    return fill;
+  }
+
+  /** One HEAD upstream: the repository contains the blob, or the error says why it is not ours. */
+  #prove(source: Source, digest: Digest): Promise<number | undefined> {
+    const { contents, negative } = this.#options;
+    const key = keyOf(source, digest);
+    return this.#proofs.run(key, () =>
+      negative.run(key, async () => {
+        const { repository, upstream } = source;
+        const { sizeBytes } = await upstream.headBlob({ repository, digest });
+        await contents.add(source, [{ digest, sizeBytes, mediaType: undefined }]);
+        return sizeBytes;
+      }),
+    );
+  }
+
+  #noteMismatch(digest: Digest): void {
+    const now = this.#options.now();
+    const before = this.#mismatches.get(digest);
+    const isRecent = before !== undefined && now - before.atMs < FILL_LIMITS.mismatchWindowMs;
+    this.#mismatches.set(digest, { count: isRecent ? before.count + 1 : 1, atMs: now });
+  }
+
+  /** An upstream that sent wrong bytes twice is not asked for a while: each time costs the blob. */
+  #refuseLiar(source: Source, digest: Digest): void {
+    const seen = this.#mismatches.get(digest);
+    const leftMs = (seen?.atMs ?? 0) + FILL_LIMITS.mismatchHoldMs - this.#options.now();
+    if (seen !== undefined && seen.count >= 2 && leftMs > 0) {
+      throw new RegistryError(
+        "upstream-invalid",
+        `${source.upstream.name} sent wrong bytes for ${digest} ${seen.count} times in a row; ` +
+          "it is asked again in a moment",
+        { retryAfterSeconds: Math.ceil(leftMs / 1000) },
+      );
+    }
+  }
+}
+
+class FollowedBlob implements OpenBlob {
+  readonly outcome: "hit" | "miss";
+  readonly from = "fill";
+  readonly sizeBytes: number | undefined;
+  readonly range: ByteRange | undefined;
+  readonly #reader: FillReader;
+
+  constructor(reader: FillReader, known: Pick<OpenBlob, "sizeBytes" | "range" | "outcome">) {
+    this.#reader = reader;
+    this.sizeBytes = known.sizeBytes;
+    this.range = known.range;
+    this.outcome = known.outcome;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    return this.#reader[Symbol.asyncIterator]();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#reader[Symbol.asyncDispose]();
+  }
+}
+
+function hasFailed(fill: Fill): Promise<boolean> {
+  return fill.opened.then(
+    () => false,
+    () => true,
+  );
+}
+
+function keyOf(source: Source, digest: Digest): string {
+  return `${nameOf(source)}@${digest}`;
+}

@@ -1,0 +1,117 @@
+import type { BlobStore } from "../../storage/blob-store.ts";
+import type { Digest } from "../../storage/digest.ts";
+import type { MetadataStore } from "../../storage/metadata-store.ts";
+import { reasonOf } from "../../storage/store-events.ts";
+import type { Metrics } from "../metrics.ts";
+import type { TagsPage } from "../upstream/upstream.ts";
+import type { BlobStat, ChooseRange, OpenBlob } from "./blob-cache.ts";
+import { BlobCache } from "./blob-cache.ts";
+import { Contents } from "./contents.ts";
+import type { FoundList } from "./list-cache.ts";
+import { ListCache } from "./list-cache.ts";
+import type { FoundManifest, Manifest } from "./manifest-cache.ts";
+import { ManifestCache } from "./manifest-cache.ts";
+import { NegativeCache } from "./negative-cache.ts";
+import type { ReferrerDescriptor } from "./referrers-cache.ts";
+import { ReferrersCache } from "./referrers-cache.ts";
+import type { Source } from "./source.ts";
+import { nameOf } from "./source.ts";
+import type { FoundTag } from "./tag-cache.ts";
+import { TagCache } from "./tag-cache.ts";
+
+/**
+ * Everything that can be pulled, whether it is held or not. Errors are RegistryErrors; a failing
+ * store is never one of them.
+ */
+export interface Registry {
+  /** Only what is in memory, at once: undefined says nothing about the rest. */
+  peekManifest(source: Source, digest: Digest): Manifest | undefined;
+  manifestByDigest(source: Source, digest: Digest): Promise<FoundManifest>;
+  manifestByTag(source: Source, tag: string): Promise<FoundTag>;
+  statBlob(source: Source, digest: Digest): Promise<BlobStat>;
+  openBlob(source: Source, digest: Digest, choose: ChooseRange): Promise<OpenBlob>;
+  tags(source: Source, page: PageRequest): Promise<FoundList<TagsPage>>;
+  referrers(source: Source, digest: Digest): Promise<FoundList<readonly ReferrerDescriptor[]>>;
+}
+
+export interface PageRequest {
+  readonly pageSize?: number;
+  readonly last?: string;
+}
+
+export interface CacheOptions {
+  readonly store: BlobStore;
+  readonly metadata: MetadataStore;
+  readonly metrics: Metrics;
+  /** Something was not stored or not read; the pull went on without it. */
+  readonly onStoreFailed: (operation: "open" | "write", error: unknown) => void;
+  readonly now?: () => number;
+}
+
+/** The whole of server/cache behind one face. */
+export class Cache implements Registry, AsyncDisposable {
+  readonly #manifests: ManifestCache;
+  readonly #tags: TagCache;
+  readonly #blobs: BlobCache;
+  readonly #referrers: ReferrersCache;
+  readonly #tagLists: ListCache<TagsPage>;
+
+  constructor(options: CacheOptions) {
+    const { store, metadata, metrics, now = Date.now } = options;
+    const onStoreFailed = (operation: "open" | "write", error: unknown): void => {
+      metrics.storeError("disk", operation, reasonOf(cause(error)));
+      options.onStoreFailed(operation, error);
+    };
+    const contents = new Contents(metadata);
+    const negative = new NegativeCache(now);
+    const shared = { store, contents, negative, metrics, onStoreFailed, now };
+    this.#manifests = new ManifestCache(shared);
+    this.#blobs = new BlobCache(shared);
+    this.#tags = new TagCache({ manifests: this.#manifests, metadata, negative, metrics, now });
+    this.#referrers = new ReferrersCache({ tags: this.#tags, negative, now });
+    this.#tagLists = new ListCache({ negative, now, sizeOf: sizeOfTags });
+  }
+
+  peekManifest(source: Source, digest: Digest): Manifest | undefined {
+    return this.#manifests.peek(source, digest);
+  }
+
+  manifestByDigest(source: Source, digest: Digest): Promise<FoundManifest> {
+    return this.#manifests.get(source, digest);
+  }
+
+  manifestByTag(source: Source, tag: string): Promise<FoundTag> {
+    return this.#tags.get(source, tag);
+  }
+
+  statBlob(source: Source, digest: Digest): Promise<BlobStat> {
+    return this.#blobs.stat(source, digest);
+  }
+
+  openBlob(source: Source, digest: Digest, choose: ChooseRange): Promise<OpenBlob> {
+    return this.#blobs.open(source, digest, choose);
+  }
+
+  tags(source: Source, page: PageRequest): Promise<FoundList<TagsPage>> {
+    const { upstream, repository } = source;
+    const key = `${nameOf(source)} tags ${page.pageSize ?? ""} ${page.last ?? ""}`;
+    return this.#tagLists.get(upstream, key, () => upstream.listTags({ repository, ...page }));
+  }
+
+  referrers(source: Source, digest: Digest): Promise<FoundList<readonly ReferrerDescriptor[]>> {
+    return this.#referrers.get(source, digest);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#blobs.close();
+  }
+}
+
+/** The errno is in what a StorageError was caused by. */
+function cause(error: unknown): unknown {
+  return error instanceof Error && error.cause !== undefined ? error.cause : error;
+}
+
+function sizeOfTags({ tags }: TagsPage): number {
+  return tags.reduce((sum, tag) => sum + tag.length + 16, 0);
+}

@@ -1,0 +1,185 @@
+import type { Digest } from "../../storage/digest.ts";
+import { digestOf } from "../../storage/digest.ts";
+import type { MetadataStore, TagRecord } from "../../storage/metadata-store.ts";
+import { RegistryError } from "../errors.ts";
+import { CACHE_LIMITS } from "../limits.ts";
+import type { Metrics } from "../metrics.ts";
+import { freshnessOf } from "./freshness.ts";
+import type { FoundManifest, ManifestCache } from "./manifest-cache.ts";
+import type { NegativeCache } from "./negative-cache.ts";
+import { SingleFlight } from "./single-flight.ts";
+import type { Source } from "./source.ts";
+import { nameOf } from "./source.ts";
+
+export interface FoundTag {
+  readonly manifest: FoundManifest["manifest"];
+  readonly outcome: "hit" | "miss" | "stale";
+  /** Why a stale answer was given; undefined for the others. */
+  readonly staleBecause: string | undefined;
+}
+
+export interface TagCacheOptions {
+  readonly manifests: ManifestCache;
+  readonly metadata: MetadataStore;
+  readonly negative: NegativeCache;
+  readonly metrics: Metrics;
+  readonly now: () => number;
+}
+
+/** Errors that say "broken", not "no": only these may be covered by what is held. */
+const BROKEN = new Set([
+  "upstream-unavailable",
+  "upstream-limited",
+  "upstream-invalid",
+  "overloaded",
+]);
+
+/** Tag → digest, believed for a while, then confirmed with one HEAD for all who wait. */
+export class TagCache {
+  readonly #options: TagCacheOptions;
+  readonly #flights = new SingleFlight<FoundTag>();
+  /** Upstreams whose last revalidation failed or was slow: until then nobody waits for another. */
+  readonly #suspectUntilMs = new Map<string, number>();
+
+  constructor(options: TagCacheOptions) {
+    this.#options = options;
+  }
+
+  async get(source: Source, tag: string): Promise<FoundTag> {
+    const { metadata, manifests, now } = this.#options;
+    const { tagFreshSeconds, serveStaleSeconds } = source.upstream;
+    const record = await metadata.getTag(nameOf(source), tag);
+    const key = `${nameOf(source)}:${tag}`;
+    if (record === undefined) {
+      return await this.#flights.run(key, () => this.#resolve(source, tag));
+    }
+    const age = { checkedAtMs: record.checkedAtMs, nowMs: now() };
+    const limits = { freshSeconds: tagFreshSeconds, staleSeconds: serveStaleSeconds };
+    const freshness = freshnessOf(age, limits);
+    if (freshness === "fresh") {
+      const found = await manifests.get(source, record.digest);
+      return { ...found, staleBecause: undefined };
+    }
+    const revalidated = this.#flights.run(key, () => this.#revalidate(source, tag, record));
+    if (freshness === "expired") {
+      return await revalidated;
+    }
+    return await this.#orStale(source, record, revalidated);
+  }
+
+  async #resolve(source: Source, tag: string): Promise<FoundTag> {
+    const { negative, now, manifests } = this.#options;
+    const { upstream, repository } = source;
+    const manifest = await negative.run(`${nameOf(source)}:${tag}`, async () => {
+      const fetched = await upstream.fetchManifest({ repository, reference: tag });
+      const digest = digestOf(fetched.bytes);
+      const kept = await manifests.keep(source, fetched, digest);
+      await this.#remember(source, tag, { digest, checkedAtMs: now() });
+      return kept;
+    });
+    return { manifest, outcome: "miss", staleBecause: undefined };
+  }
+
+  /** One HEAD; a GET only when the digest is another, or the registry does not say. */
+  async #revalidate(source: Source, tag: string, record: TagRecord): Promise<FoundTag> {
+    const { now, manifests } = this.#options;
+    try {
+      const digest = await this.#headDigest(source, tag);
+      const found = digest && (await this.#orUndefined(manifests.get(source, digest)));
+      if (found === undefined || digest === undefined) {
+        return await this.#resolve(source, tag);
+      }
+      await this.#remember(source, tag, { digest, checkedAtMs: now() });
+      this.#suspectUntilMs.delete(source.upstream.name);
+      const outcome = digest === record.digest ? found.outcome : "miss";
+      return { manifest: found.manifest, outcome, staleBecause: undefined };
+    } catch (error) {
+      if (isNo(error)) {
+        await this.#options.metadata.deleteTag(nameOf(source), tag);
+      }
+      throw error;
+    }
+  }
+
+  /** Undefined when HEAD does not tell: without the header, or not spoken at all. */
+  async #headDigest(source: Source, tag: string): Promise<Digest | undefined> {
+    const { upstream, repository } = source;
+    const head = this.#options.negative.run(`${nameOf(source)}:${tag}`, () =>
+      upstream.headManifest({ repository, reference: tag }),
+    );
+    try {
+      return (await head).digest;
+    } catch (error) {
+      if (error instanceof RegistryError && error.code === "upstream-invalid") {
+        return;
+      }
+      throw error;
+    }
+  }
+
+  /** A tag that moved between HEAD and GET names a digest that may be gone already. */
+  async #orUndefined(found: Promise<FoundManifest>): Promise<FoundManifest | undefined> {
+    try {
+      return await found;
+    } catch (error) {
+      if (isNo(error)) {
+        return;
+      }
+      throw error;
+    }
+  }
+
+  /** What is held, when the upstream is broken or too slow; its "no" is never covered. */
+  async #orStale(
+    source: Source,
+    record: TagRecord,
+    revalidated: Promise<FoundTag>,
+  ): Promise<FoundTag> {
+    const { now, manifests } = this.#options;
+    const { name } = source.upstream;
+    const isSuspect = now() < (this.#suspectUntilMs.get(name) ?? 0);
+    let because = `${name} does not answer in time`;
+    try {
+      const found = await within(revalidated, isSuspect ? 0 : CACHE_LIMITS.revalidateTimeoutMs);
+      if (found !== undefined) {
+        return found;
+      }
+    } catch (error) {
+      if (!(error instanceof RegistryError && BROKEN.has(error.code))) {
+        throw error;
+      }
+      because = error.message;
+    }
+    this.#suspectUntilMs.set(name, now() + CACHE_LIMITS.suspectMs);
+    const manifest = await manifests.held(source, record.digest);
+    return manifest === undefined
+      ? await revalidated
+      : { manifest, outcome: "stale", staleBecause: because };
+  }
+
+  async #remember(source: Source, tag: string, record: TagRecord): Promise<void> {
+    const { metadata, metrics } = this.#options;
+    const move = await metadata.putTag(nameOf(source), tag, record);
+    if (move !== undefined) {
+      metrics.tagMoved(source.upstream.name, move.direction);
+    }
+  }
+}
+
+function isNo(error: unknown): boolean {
+  return (
+    error instanceof RegistryError && ["manifest-unknown", "name-unknown"].includes(error.code)
+  );
+}
+
+/** Undefined when it takes longer. It goes on by itself, and its late error is nobody's. */
+async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T | undefined> {
+  promise.catch(() => undefined);
+  const { promise: timeout, resolve } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => resolve(undefined), timeoutMs);
+  try {
+    return await Promise.race([promise, timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,66 @@
+import type { DestinationStream, Logger } from "pino";
+import { destination, pino, stdSerializers } from "pino";
+import packageJson from "../../package.json" with { type: "json" };
+import { App } from "../app.ts";
+import { loadConfig, processEnvironment } from "../config.ts";
+import { ConfigReloader } from "../reload.ts";
+import type { LogTarget, Settings } from "../settings.ts";
+
+export interface ServeOptions {
+  readonly config?: string;
+}
+
+/** Runs the proxy until a signal ends it. Returns once it listens. */
+export async function serve(options: ServeOptions): Promise<void> {
+  const environment = processEnvironment();
+  const settings = loadConfig(options.config, environment);
+  const log = pino({ base: null, serializers: { err: stdSerializers.errWithCause } });
+  const accessLog = createAccessLog(settings.accessLog);
+  const app = await App.start({ settings, version: packageJson.version, log, accessLog });
+  const reloader = new ConfigReloader({
+    file: options.config,
+    environment,
+    settings,
+    apply: (next: Settings) => app.apply(next),
+    metrics: app.metrics,
+    logger: log,
+  });
+  process.on("unhandledRejection", (error) => {
+    log.error({ err: error }, "a promise was left alone: please report this");
+  });
+  drainOnSignal(app, reloader, log);
+  log.info({ registry: app.registryUrl, admin: app.adminUrl }, "listening");
+}
+
+function createAccessLog(target: LogTarget): Logger {
+  const file: DestinationStream & { on?(event: string, listener: () => void): unknown } =
+    destination({ dest: target === "stdout" ? 1 : target.file, sync: false, mkdir: true });
+  // A full disk under the log must not end the program.
+  file.on?.("error", () => undefined);
+  return pino({ base: null, name: "access" }, file);
+}
+
+/** The first signal lets pulls finish; the second means now. */
+function drainOnSignal(app: App, reloader: ConfigReloader, log: Logger): void {
+  let isDraining = false;
+  const stop = async (signal: string): Promise<void> => {
+    if (isDraining) {
+      log.warn({ signal }, "stopping now");
+      process.exit(0);
+    }
+    isDraining = true;
+    log.info({ signal }, "draining");
+    await reloader[Symbol.asyncDispose]();
+    await app.drain();
+    log.info({}, "stopped");
+    process.exit(0);
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      stop(signal).catch((error: unknown) => {
+        log.error({ err: error }, "the program did not stop as it should");
+        process.exit(1);
+      });
+    });
+  }
+}

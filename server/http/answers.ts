@@ -1,0 +1,43 @@
+import type { Exchange } from "./exchange.ts";
+
+export type Headers = Record<string, string | number>;
+
+/** On every answer of the registry API. */
+const COMMON_HEADERS: Readonly<Headers> = {
+  "docker-distribution-api-version": "registry/2.0",
+  "x-content-type-options": "nosniff",
+};
+
+export function apiHeaders(exchange: Exchange, headers: Headers): Headers {
+  // distribution-spec main, §registry-proxying: a proxy says which registry it answered for.
+  return exchange.hasUpstream
+    ? { ...COMMON_HEADERS, "oci-namespace": exchange.upstream, ...headers }
+    : { ...COMMON_HEADERS, ...headers };
+}
+
+/** A body that is in memory. */
+export function sendWhole(exchange: Exchange, headers: Headers, body: Uint8Array): void {
+  const { response } = exchange;
+  response.writeHead(200, apiHeaders(exchange, { ...headers, "content-length": body.byteLength }));
+  if (exchange.isHead) {
+    response.end();
+  } else {
+    exchange.sent(body.byteLength);
+    response.end(body);
+  }
+}
+
+export function sendNotModified(exchange: Exchange, headers: Headers): void {
+  exchange.response.writeHead(304, apiHeaders(exchange, headers));
+  exchange.response.end();
+}
+
+/** `Warning` as RFC 7234 §5.5 has it: crane, oras and regctl print 299, 110 marks a stale answer. */
+export function warning(code: 110 | 299, text: string): Headers {
+  const quoted = text.replace(/[^\x20-\x7e]+/g, " ").replace(/["\\]/g, "'");
+  return { warning: `${code} - "${quoted.slice(0, 1024)}"` };
+}
+
+export function staleWarning(because: string | undefined): Headers {
+  return because === undefined ? {} : warning(110, `response is stale: ${because}`);
+}

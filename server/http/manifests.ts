@@ -1,0 +1,54 @@
+import type { Registry } from "../cache/cache.ts";
+import type { Manifest } from "../cache/manifest-cache.ts";
+import type { Source } from "../cache/source.ts";
+import { RegistryError } from "../errors.ts";
+import { sendNotModified, sendWhole, staleWarning } from "./answers.ts";
+import { accepts, etagOf, isNotModified } from "./conditional.ts";
+import type { Exchange } from "./exchange.ts";
+import type { Reference } from "./target.ts";
+
+interface Answer {
+  readonly manifest: Manifest;
+  readonly outcome: "hit" | "miss" | "stale";
+  readonly staleBecause?: string | undefined;
+}
+
+/** GET and HEAD of a manifest: the same answer, with and without the body. */
+export async function answerManifest(
+  exchange: Exchange,
+  registry: Registry,
+  source: Source,
+  reference: Reference,
+): Promise<void> {
+  const answer = await find(registry, source, reference);
+  const { manifest, outcome } = answer;
+  if (reference.tag !== undefined && !accepts(exchange.header("accept"), manifest.mediaType)) {
+    throw new RegistryError(
+      "manifest-unknown",
+      `${source.repository}:${reference.tag} has the media type ${manifest.mediaType}, ` +
+        "which the request's Accept header leaves out",
+    );
+  }
+  exchange.outcome = outcome;
+  exchange.from = outcome === "miss" ? "upstream" : "memory";
+  const headers = {
+    "docker-content-digest": manifest.digest,
+    etag: etagOf(manifest.digest),
+    ...staleWarning(answer.staleBecause),
+  };
+  if (isNotModified(exchange.header("if-none-match"), manifest.digest)) {
+    sendNotModified(exchange, headers);
+  } else {
+    sendWhole(exchange, { ...headers, "content-type": manifest.mediaType }, manifest.bytes);
+  }
+}
+
+async function find(registry: Registry, source: Source, reference: Reference): Promise<Answer> {
+  if (reference.digest === undefined) {
+    return await registry.manifestByTag(source, reference.tag);
+  }
+  const manifest = registry.peekManifest(source, reference.digest);
+  return manifest === undefined
+    ? await registry.manifestByDigest(source, reference.digest)
+    : { manifest, outcome: "hit" };
+}

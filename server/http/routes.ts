@@ -1,0 +1,126 @@
+import type { Registry } from "../cache/cache.ts";
+import { RegistryError } from "../errors.ts";
+import { sendWhole } from "./answers.ts";
+import { answerBlob } from "./blobs.ts";
+import type { Exchange } from "./exchange.ts";
+import { guardRequest } from "./guard.ts";
+import { answerManifest } from "./manifests.ts";
+import { UnsatisfiableRange } from "./range.ts";
+import { answerReferrers } from "./referrers.ts";
+import type { Upstreams } from "./routing.ts";
+import { routeTo } from "./routing.ts";
+import { answerTags } from "./tags.ts";
+import type { Named, Target } from "./target.ts";
+import { parseTarget } from "./target.ts";
+import { toWire } from "./wire-errors.ts";
+
+export interface RoutesOptions {
+  readonly registry: Registry;
+  /** Asked for each request: a reload replaces them. */
+  readonly upstreams: () => Upstreams;
+  /** Failures worth a line: ours and the upstreams', not the clients'. */
+  readonly onFailure: (error: unknown, exchange: Exchange) => void;
+}
+
+const CLOSING: ReadonlySet<string> = new Set([
+  "method-unsupported",
+  "request-invalid",
+  "headers-too-large",
+  "url-too-long",
+]);
+const EMPTY_OBJECT = Buffer.from("{}");
+
+/** Answers one request of the registry API, whatever happens. Never rejects. */
+export async function answer(exchange: Exchange, options: RoutesOptions): Promise<void> {
+  try {
+    guardRequest(exchange.request);
+    const target = parseTarget(exchange.request.url ?? "");
+    if (target.kind === "ping") {
+      sendPing(exchange);
+    } else {
+      await answerTarget(exchange, target, options);
+    }
+  } catch (error) {
+    fail(error, exchange, options);
+  }
+}
+
+async function answerTarget(
+  exchange: Exchange,
+  target: Exclude<Target, { kind: "ping" }>,
+  { registry, upstreams }: RoutesOptions,
+): Promise<void> {
+  exchange.kind = target.kind;
+  exchange.repository = target.name;
+  exchange.reference = referenceOf(target);
+  const source = routeTo(target, upstreams());
+  exchange.upstream = source.upstream.name;
+  exchange.repository = source.repository;
+  switch (target.kind) {
+    case "manifest":
+      return await answerManifest(exchange, registry, source, target.reference);
+    case "blob":
+      return await answerBlob(exchange, registry, source, target.digest);
+    case "tags":
+      return await answerTags(exchange, registry, source, target);
+    case "referrers":
+      return await answerReferrers(exchange, registry, source, target);
+  }
+}
+
+function sendPing(exchange: Exchange): void {
+  sendWhole(exchange, { "content-type": "application/json" }, EMPTY_OBJECT);
+}
+
+function referenceOf(target: Exclude<Target, { kind: "ping" }> & Named): string | undefined {
+  switch (target.kind) {
+    case "manifest":
+      return target.reference.tag ?? target.reference.digest;
+    case "blob":
+    case "referrers":
+      return target.digest;
+    case "tags":
+      return;
+  }
+}
+
+/** Before the headers an error is an answer; after them it can only be a broken connection. */
+function fail(error: unknown, exchange: Exchange, { onFailure }: RoutesOptions): void {
+  const wire = toWire(error);
+  const { response } = exchange;
+  exchange.outcome = wire.outcome;
+  exchange.failure = wire.reason;
+  if (wire.status >= 500 || wire.status === 429) {
+    onFailure(error, exchange);
+  }
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  if (response.destroyed) {
+    return;
+  }
+  for (const [name, value] of Object.entries(wire.headers)) {
+    response.setHeader(name, value);
+  }
+  response.setHeader("docker-distribution-api-version", "registry/2.0");
+  if (exchange.hasUpstream) {
+    response.setHeader("oci-namespace", exchange.upstream);
+  }
+  if (error instanceof UnsatisfiableRange) {
+    response.setHeader("content-range", `bytes */${error.sizeBytes}`);
+  }
+  if (error instanceof RegistryError && mustClose(error)) {
+    response.setHeader("connection", "close");
+  }
+  response.statusCode = wire.status;
+  if (wire.statusMessage !== undefined) {
+    response.statusMessage = wire.statusMessage;
+  }
+  response.end(exchange.isHead ? undefined : wire.body);
+}
+
+/** A request with a body, or one that was not understood: what follows it is not to be trusted. */
+function mustClose(error: RegistryError): boolean {
+  return CLOSING.has(error.code);
+}

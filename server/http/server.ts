@@ -1,0 +1,115 @@
+import { readFileSync } from "node:fs";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { TlsOptions } from "node:tls";
+import type { FastifyInstance } from "fastify";
+import { fastify } from "fastify";
+import { RegistryError } from "../errors.ts";
+import { CLIENT_LIMITS } from "../limits.ts";
+import type { Metrics } from "../metrics.ts";
+import type { TlsSettings } from "../settings.ts";
+import type { AccessLog } from "./access-log.ts";
+import { Exchange } from "./exchange.ts";
+import type { RoutesOptions } from "./routes.ts";
+import { answer } from "./routes.ts";
+import { toWire } from "./wire-errors.ts";
+
+export interface RegistryServerOptions extends RoutesOptions {
+  readonly metrics: Metrics;
+  readonly accessLog: AccessLog;
+  readonly tls: TlsSettings | undefined;
+  /** From then on connections end with their answer. */
+  readonly isDraining: () => boolean;
+}
+
+const HTTP_LIMITS = {
+  maxHeaderSize: CLIENT_LIMITS.headerBytesMax,
+  headersTimeout: CLIENT_LIMITS.headersTimeoutMs,
+  requestTimeout: CLIENT_LIMITS.requestTimeoutMs,
+  // Ours says it as the API does.
+  requireHostHeader: false,
+  connectionsCheckingInterval: 2000,
+  // Bytes past Content-Length would be read as the next answer.
+  strictContentLength: true,
+} as const;
+
+/**
+ * The registry API on a port. fastify keeps the connections, the limits and the shutdown; the
+ * request's target is parsed from its raw spelling, since a router's decoded one hides attacks.
+ */
+export function createRegistryServer(options: RegistryServerOptions): FastifyInstance {
+  const { metrics, accessLog, tls } = options;
+  const parts = { metrics, accessLog };
+  const handle = (request: IncomingMessage, response: ServerResponse): void => {
+    if (options.isDraining()) {
+      response.setHeader("connection", "close");
+    }
+    answer(new Exchange(request, response, parts), options).catch((error: unknown) => {
+      options.onFailure(error, new Exchange(request, response, parts));
+      response.destroy();
+    });
+  };
+  const app = fastify({
+    logger: false,
+    ...(tls === undefined ? { http: HTTP_LIMITS } : { https: { ...HTTP_LIMITS, ...readTls(tls) } }),
+    keepAliveTimeout: CLIENT_LIMITS.keepAliveTimeoutMs,
+    requestTimeout: CLIENT_LIMITS.requestTimeoutMs,
+    clientErrorHandler: (error, socket) => refuseRaw(error, socket),
+    frameworkErrors: (_error, request, reply) => {
+      reply.hijack();
+      handle(request.raw, reply.raw);
+    },
+    forceCloseConnections: false,
+    return503OnClosing: false,
+  }) as FastifyInstance;
+  app.server.maxHeadersCount = CLIENT_LIMITS.headersMax;
+  app.server.maxConnections = CLIENT_LIMITS.connectionsMax;
+  // Before fastify reads a body: what writes is refused unread.
+  app.addHook("onRequest", async (request, reply) => {
+    reply.hijack();
+    handle(request.raw, reply.raw);
+  });
+  app.all("/*", () => undefined);
+  app.server.on("connect", (_request, socket) => socket.end(rawError("405 Method Not Allowed")));
+  return app;
+}
+
+/** New connections use the new certificate; those that are open keep the old one. */
+export function reloadTls(server: Server, tls: TlsSettings): void {
+  if ("setSecureContext" in server && typeof server.setSecureContext === "function") {
+    server.setSecureContext(readTls(tls));
+  }
+}
+
+/** Naming a client CA means that nobody without its certificate gets in. */
+function readTls({ certFile, keyFile, clientCaFile }: TlsSettings): TlsOptions {
+  const own = { cert: readFileSync(certFile), key: readFileSync(keyFile) };
+  return clientCaFile === undefined
+    ? own
+    : { ...own, ca: readFileSync(clientCaFile), requestCert: true, rejectUnauthorized: true };
+}
+
+/** What node's parser refused never becomes a request: the answer is written by hand. */
+function refuseRaw(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === "HPE_INVALID_TRANSFER_ENCODING") {
+    // The headers were a request that is answered already; only its body was refused here.
+    socket.destroySoon();
+    return;
+  }
+  socket.end(rawError(RAW_STATUS.get(error.code ?? "") ?? "400 Bad Request"));
+}
+
+/** Parser errors that mean more than "not HTTP"; https://nodejs.org/api/errors.html */
+const RAW_STATUS: ReadonlyMap<string, string> = new Map([
+  ["HPE_HEADER_OVERFLOW", "431 Request Header Fields Too Large"],
+  ["HPE_INVALID_METHOD", "405 Method Not Allowed"],
+  ["ERR_HTTP_REQUEST_TIMEOUT", "408 Request Timeout"],
+]);
+
+function rawError(status: string): string {
+  const { body } = toWire(new RegistryError("request-invalid", `not accepted: ${status}`));
+  return (
+    `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n` +
+    `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`
+  );
+}

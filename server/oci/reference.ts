@@ -1,0 +1,44 @@
+import { RegistryError } from "../errors.ts";
+
+/** distribution-spec v1.1.1 §pulling-manifests. */
+const TAG_PATTERN = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
+const COMPONENT = "[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*";
+const REPOSITORY_PATTERN = new RegExp(`^${COMPONENT}(?:/${COMPONENT})*$`);
+/** Of the name of a repository with its registry, as clients limit it. */
+const REPOSITORY_LENGTH_MAX = 255;
+
+export function isTag(text: string): boolean {
+  return TAG_PATTERN.test(text);
+}
+
+export function isRepository(text: string): boolean {
+  return text.length <= REPOSITORY_LENGTH_MAX && REPOSITORY_PATTERN.test(text);
+}
+
+/** @throws RegistryError `name-invalid` for anything but the one spelling of a name. */
+export function parseRepository(text: string): string {
+  if (!isRepository(text)) {
+    throw new RegistryError(
+      "name-invalid",
+      `not a repository name: ${shown(text)}; expected lower-case letters, digits and single ` +
+        "separators (. _ __ -) in parts divided by single slashes, 255 characters at most",
+    );
+  }
+  return text;
+}
+
+/** @throws RegistryError `name-invalid`. */
+export function parseTag(text: string): string {
+  if (!isTag(text)) {
+    throw new RegistryError(
+      "name-invalid",
+      `not a tag: ${shown(text)}; expected up to 128 of letters, digits, _ . - and no . or - first`,
+    );
+  }
+  return text;
+}
+
+/** Hostile text, quoted and cut for a message. */
+export function shown(text: string): string {
+  return `'${text.slice(0, 100).replace(/[^\x20-\x7e]/g, "?")}'`;
+}
