@@ -2,8 +2,8 @@ import type { DestinationStream, Logger } from "pino";
 import { destination, pino, stdSerializers } from "pino";
 import packageJson from "../../package.json" with { type: "json" };
 import { App } from "../app.ts";
-import { loadConfig, processEnvironment } from "../config.ts";
-import { ConfigReloader } from "../reload.ts";
+import { loadConfig, processEnvironment } from "../config/config.ts";
+import { ConfigReloader } from "../config/reload.ts";
 import type { LogTarget, Settings } from "../settings.ts";
 
 export interface ServeOptions {

@@ -10,7 +10,7 @@ import { answerReferrers } from "./referrers.ts";
 import type { Upstreams } from "./routing.ts";
 import { routeTo } from "./routing.ts";
 import { answerTags } from "./tags.ts";
-import type { Named, Target } from "./target.ts";
+import type { PullTarget } from "./target.ts";
 import { parseTarget } from "./target.ts";
 import { toWire } from "./wire-errors.ts";
 
@@ -47,7 +47,7 @@ export async function answer(exchange: Exchange, options: RoutesOptions): Promis
 
 async function answerTarget(
   exchange: Exchange,
-  target: Exclude<Target, { kind: "ping" }>,
+  target: PullTarget,
   { registry, upstreams }: RoutesOptions,
 ): Promise<void> {
   exchange.kind = target.kind;
@@ -72,7 +72,7 @@ function sendPing(exchange: Exchange): void {
   sendWhole(exchange, { "content-type": "application/json" }, EMPTY_OBJECT);
 }
 
-function referenceOf(target: Exclude<Target, { kind: "ping" }> & Named): string | undefined {
+function referenceOf(target: PullTarget): string | undefined {
   switch (target.kind) {
     case "manifest":
       return target.reference.tag ?? target.reference.digest;

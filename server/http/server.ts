@@ -40,7 +40,12 @@ const HTTP_LIMITS = {
 export function createRegistryServer(options: RegistryServerOptions): FastifyInstance {
   const { metrics, accessLog, tls } = options;
   const parts = { metrics, accessLog };
+  // Refused by their headers already when the parser comes to refuse their body.
+  const answered = new WeakSet<Socket>();
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
+    if (request.headers["transfer-encoding"] !== undefined) {
+      answered.add(request.socket);
+    }
     if (options.isDraining()) {
       response.setHeader("connection", "close");
     }
@@ -54,7 +59,7 @@ export function createRegistryServer(options: RegistryServerOptions): FastifyIns
     ...(tls === undefined ? { http: HTTP_LIMITS } : { https: { ...HTTP_LIMITS, ...readTls(tls) } }),
     keepAliveTimeout: CLIENT_LIMITS.keepAliveTimeoutMs,
     requestTimeout: CLIENT_LIMITS.requestTimeoutMs,
-    clientErrorHandler: (error, socket) => refuseRaw(error, socket),
+    clientErrorHandler: (error, socket) => refuseRaw(error, socket, answered.has(socket)),
     frameworkErrors: (_error, request, reply) => {
       reply.hijack();
       handle(request.raw, reply.raw);
@@ -90,9 +95,8 @@ function readTls({ certFile, keyFile, clientCaFile }: TlsSettings): TlsOptions {
 }
 
 /** What node's parser refused never becomes a request: the answer is written by hand. */
-function refuseRaw(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || error.code === "HPE_INVALID_TRANSFER_ENCODING") {
-    // The headers were a request that is answered already; only its body was refused here.
+function refuseRaw(error: NodeJS.ErrnoException, socket: Socket, isAnswered: boolean): void {
+  if (!socket.writable || isAnswered) {
     socket.destroySoon();
     return;
   }

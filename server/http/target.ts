@@ -10,8 +10,9 @@ export type Reference =
   | { readonly digest: Digest; readonly tag?: never };
 
 /** What a URL asks for, before anybody knows which upstream it means. */
-export type Target =
-  | { readonly kind: "ping" }
+export type Target = { readonly kind: "ping" } | PullTarget;
+
+export type PullTarget =
   | (Named & { readonly kind: "manifest"; readonly reference: Reference })
   | (Named & { readonly kind: "blob"; readonly digest: Digest })
   | (Named & { readonly kind: "tags"; readonly pageSize?: number; readonly last?: string })

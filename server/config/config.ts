@@ -1,0 +1,192 @@
+import { dirname, resolve } from "node:path";
+import { stringify } from "yaml";
+import type {
+  Address,
+  LogTarget,
+  Settings,
+  StorageSettings,
+  TlsSettings,
+  UpstreamSettings,
+} from "../settings.ts";
+import { formatAddress, parseAddress } from "./addresses.ts";
+import { ConfigDocument, readDocument } from "./document.ts";
+import type { ConfigDraft } from "./draft.ts";
+import { ConfigError } from "./errors.ts";
+import { formatBytes, parseBytes } from "./quantities.ts";
+import { ConfigScope } from "./scope.ts";
+import { checkShape } from "./shape.ts";
+import { readDefaultUpstream, readUpstreams } from "./upstreams.ts";
+import type { Environment } from "./variables.ts";
+
+const DEFAULT_LISTEN: Address = { host: "127.0.0.1", port: 5000 };
+const DEFAULT_ADMIN: Address = { host: "127.0.0.1", port: 5001 };
+const DEFAULT_DATA = "./data";
+const DEFAULT_MAX_BYTES = "50GiB";
+const MAX_BYTES_MIN = 1_048_576;
+const ADDRESS_EXPECTED = "an address such as 127.0.0.1:5000, [::1]:5000 or :5000";
+
+/** The environment that the process was started with. Nothing else reads it. */
+export function processEnvironment(): Environment {
+  return process.env;
+}
+
+/**
+ * Reads a configuration file and the environment; without a file, the embedded default, whose data
+ * folder is relative to `cwd`. What comes back is checked, complete and frozen.
+ *
+ * @throws ConfigError with everything that is wrong at once.
+ */
+export function loadConfig(
+  file: string | undefined,
+  env: Environment,
+  cwd: string = process.cwd(),
+): Settings {
+  const document =
+    file === undefined
+      ? new ConfigDocument("the embedded default", "{}", env)
+      : readDocument(file, resolve(cwd, file), env);
+  const { draft, problems } = checkShape(document);
+  const scope = new ConfigScope(document, file === undefined ? cwd : dirname(resolve(cwd, file)));
+  const overrides = { env, cwd, scope };
+  const settings = withEnvironment(readSettings(scope, draft), overrides);
+  checkPorts(settings, overrides);
+  const all = [...document.problems, ...problems, ...scope.problems];
+  if (all.length > 0) {
+    throw new ConfigError(all);
+  }
+  return deepFreeze(settings);
+}
+
+/** The settings as a configuration file, with secrets masked. */
+export function effectiveConfig(settings: Settings): string {
+  return stringify(effectiveValues(settings));
+}
+
+/** The settings as a configuration file would have them, with secrets masked. */
+export function effectiveValues(settings: Settings): Readonly<Record<string, unknown>> {
+  const { listen, admin, tls, storage, defaultUpstream, credentials, accessLog } = settings;
+  const { path, maxBytes } = storage.disk;
+  return {
+    listen: formatAddress(listen),
+    admin: formatAddress(admin),
+    ...(tls !== undefined && { tls }),
+    storage: { disk: { path, maxBytes: formatBytes(maxBytes) }, verifyReads: storage.verifyReads },
+    ...(defaultUpstream !== undefined && { defaultUpstream }),
+    upstreams: Object.fromEntries(settings.upstreams.map(printableUpstream)),
+    ...(Object.keys(credentials).length > 0 && { credentials }),
+    accessLog,
+  };
+}
+
+function printableUpstream(upstream: UpstreamSettings): [string, unknown] {
+  const { name, urls, auth, ...rest } = upstream;
+  const masked = auth?.password === undefined ? auth : { ...auth, password: "***" };
+  return [name, { url: urls, ...rest, ...(masked !== undefined && { auth: masked }) }];
+}
+
+function readSettings(scope: ConfigScope, draft: ConfigDraft): Settings {
+  const upstreams = readUpstreams(scope, draft);
+  const tls = readTls(scope, draft.tls);
+  const dockerConfigFile = scope.readableFile(
+    ["credentials", "dockerConfigFile"],
+    draft.credentials?.dockerConfigFile,
+  );
+  return {
+    listen: readAddress(scope, "listen", draft) ?? DEFAULT_LISTEN,
+    admin: readAddress(scope, "admin", draft) ?? DEFAULT_ADMIN,
+    ...(tls !== undefined && { tls }),
+    storage: readStorage(scope, draft.storage),
+    defaultUpstream: readDefaultUpstream(scope, draft, upstreams),
+    upstreams,
+    credentials: dockerConfigFile === undefined ? {} : { dockerConfigFile },
+    accessLog: readLogTarget(scope, draft.accessLog),
+  };
+}
+
+function readAddress(
+  scope: ConfigScope,
+  key: "listen" | "admin",
+  draft: ConfigDraft,
+): Address | undefined {
+  const text = draft[key];
+  const address = text === undefined ? undefined : parseAddress(text);
+  if (text !== undefined && address === undefined) {
+    scope.mismatch([key], ADDRESS_EXPECTED);
+  }
+  return address;
+}
+
+function readTls(scope: ConfigScope, tls: ConfigDraft["tls"]): TlsSettings | undefined {
+  const certFile = scope.readableFile(["tls", "certFile"], tls?.certFile);
+  const keyFile = scope.readableFile(["tls", "keyFile"], tls?.keyFile);
+  const clientCaFile = scope.readableFile(["tls", "clientCaFile"], tls?.clientCaFile);
+  if (certFile === undefined || keyFile === undefined) {
+    return undefined;
+  }
+  return { certFile, keyFile, ...(clientCaFile !== undefined && { clientCaFile }) };
+}
+
+function readStorage(scope: ConfigScope, storage: ConfigDraft["storage"]): StorageSettings {
+  const maxBytes = parseBytes(storage?.disk?.maxBytes ?? DEFAULT_MAX_BYTES);
+  if (maxBytes === undefined || maxBytes < MAX_BYTES_MIN) {
+    scope.mismatch(["storage", "disk", "maxBytes"], "a size from 1MiB on that is exact in bytes");
+  }
+  return {
+    disk: { path: scope.path(storage?.disk?.path ?? DEFAULT_DATA), maxBytes: maxBytes ?? 0 },
+    verifyReads: storage?.verifyReads ?? "first",
+  };
+}
+
+function readLogTarget(scope: ConfigScope, target: ConfigDraft["accessLog"]): LogTarget {
+  const file = target === "stdout" ? undefined : target?.file;
+  return file === undefined ? "stdout" : { file: scope.path(file) };
+}
+
+interface Overrides {
+  readonly env: Environment;
+  readonly cwd: string;
+  readonly scope: ConfigScope;
+}
+
+/** Set to nothing counts as not set: that is what an unfilled line of a compose file does. */
+function withEnvironment(settings: Settings, { env, cwd, scope }: Overrides): Settings {
+  const address = (variable: string, otherwise: Address): Address => {
+    const text = env[variable];
+    const parsed = text ? parseAddress(text) : otherwise;
+    if (parsed === undefined) {
+      const message = `found ${JSON.stringify(text)}, expected ${ADDRESS_EXPECTED}`;
+      scope.problems.push({ file: variable, message });
+    }
+    return parsed ?? otherwise;
+  };
+  const { storage } = settings;
+  const data = env["SLUICE_DATA"];
+  const path = data ? resolve(cwd, data) : storage.disk.path;
+  return {
+    ...settings,
+    listen: address("SLUICE_LISTEN", settings.listen),
+    admin: address("SLUICE_ADMIN", settings.admin),
+    storage: { ...storage, disk: { ...storage.disk, path } },
+  };
+}
+
+function checkPorts({ listen, admin }: Settings, { env, scope }: Overrides): void {
+  if (listen.port !== admin.port || listen.port === 0) {
+    return;
+  }
+  const message = `found port ${admin.port} for listen and for admin, expected two ports`;
+  const variable = ["SLUICE_ADMIN", "SLUICE_LISTEN"].find((name) => env[name]);
+  if (variable === undefined) {
+    scope.problem([scope.written(["admin"]) === undefined ? "listen" : "admin"], message);
+  } else {
+    scope.problems.push({ file: variable, message });
+  }
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null) {
+    Object.values(value).forEach(deepFreeze);
+    Object.freeze(value);
+  }
+  return value;
+}

@@ -1,0 +1,64 @@
+import { accessSync, constants, statSync } from "node:fs";
+import { resolve } from "node:path";
+import type { ConfigDocument } from "./document.ts";
+import type { Problem } from "./errors.ts";
+import type { Path } from "./nodes.ts";
+import { quoteWritten } from "./shape.ts";
+
+/** What the reading of one file shares: where it stands, and what was found wrong so far. */
+export class ConfigScope {
+  readonly problems: Problem[] = [];
+  readonly #document: ConfigDocument;
+  readonly #folder: string;
+
+  /** @param folder - what relative paths start from. */
+  constructor(document: ConfigDocument, folder: string) {
+    this.#document = document;
+    this.#folder = folder;
+  }
+
+  problem(path: Path, message: string, part?: "key" | "value"): void {
+    this.problems.push(this.#document.problem(path, message, part));
+  }
+
+  /** The problem that the text at `path` is not what it should be. */
+  mismatch(path: Path, expected: string): void {
+    this.problem(path, `found ${this.quote(path)}, expected ${expected}`);
+  }
+
+  /** The text at `path` as the file has it: never what a variable stands for. */
+  quote(path: Path): string {
+    return quoteWritten(this.#document.written(path));
+  }
+
+  written(path: Path): unknown {
+    return this.#document.written(path);
+  }
+
+  path(text: string): string {
+    return resolve(this.#folder, text);
+  }
+
+  /** The path of a file that must be there: found now rather than at the first pull. */
+  readableFile(path: Path, text: string | undefined): string | undefined {
+    if (text === undefined) {
+      return undefined;
+    }
+    const file = this.path(text);
+    try {
+      accessSync(file, constants.R_OK);
+      if (statSync(file).isFile()) {
+        return file;
+      }
+      this.problem(path, `found ${this.quote(path)} which is not a file, expected a file`);
+    } catch (error) {
+      const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
+      const why = code === "ENOENT" ? "does not exist" : `cannot be read (${code})`;
+      this.problem(
+        path,
+        `found ${this.quote(path)} which ${why}, expected a file that we may read`,
+      );
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,105 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from "commander";
+import packageJson from "../package.json" with { type: "json" };
+import { ConfigError } from "./config/errors.ts";
+
+// Disk and DNS share libuv's pool, and four threads let one slow disk stop every look-up. It is
+// read when the pool is first used: commands are imported after this line, never above it.
+process.env["UV_THREADPOOL_SIZE"] ??= "16";
+
+const EXIT_REFUSED = 1;
+const EXIT_USAGE = 2;
+
+process.exitCode = await main(process.argv);
+
+/** Runs a command line. 0: done; 1: refused, or found wrong; 2: wrong usage. */
+async function main(argv: readonly string[]): Promise<number> {
+  let exitCode = 0;
+  const program = commandLine((code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync(argv);
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    }
+    process.stderr.write(`${describe(error)}\n`);
+    return EXIT_REFUSED;
+  }
+}
+
+function commandLine(exitWith: (code: number) => void): Command {
+  const program = new Command("sluice")
+    .description("A streaming, pull-through caching OCI registry proxy")
+    .version(packageJson.version)
+    .exitOverride()
+    .showHelpAfterError("(--help says what is possible)");
+
+  program
+    .command("serve")
+    .description("run the proxy")
+    .option("--config <file>", "configuration; without it, the public registries on loopback")
+    .action(async (options: { readonly config?: string }) => {
+      const { serve } = await import("./cli/serve.ts");
+      await serve(options);
+    });
+
+  program
+    .command("check")
+    .description("validate a configuration and print what is in effect")
+    .argument("<file>", "configuration")
+    .option("--json", "print JSON")
+    .action(async (file: string, options: { readonly json?: true }) => {
+      const { check } = await import("./cli/check.ts");
+      exitWith(check(file, options));
+    });
+
+  program
+    .command("schema")
+    .description("print the configuration's JSON Schema, for editors")
+    .action(async () => {
+      const { publishedSchema } = await import("./config/schema.ts");
+      process.stdout.write(publishedSchema());
+    });
+
+  addHosts(program, exitWith);
+  return program;
+}
+
+function addHosts(program: Command, exitWith: (code: number) => void): void {
+  program
+    .command("hosts")
+    .description("write containerd's certs.d folders, or say where they leave a way round")
+    .argument("<dir>", "the folder that containerd's config_path names: /etc/containerd/certs.d")
+    .option("--address <url>", "where nodes reach the proxy: http://sluice.example:5000")
+    .option("--check", "write nothing: report every file that leaves a way round the proxy")
+    .option("--config <file>", "take the registries from this configuration")
+    .option("--upstreams <names>", "take these registries, separated by commas")
+    .option("--ca <file>", "the proxy's certificate authority, as nodes have it")
+    .option("--client-cert <file>", "the node's certificate, as nodes have it")
+    .option("--client-key <file>", "its private key")
+    .option("--header <line>", 'sent with every request: "X-Node: a"; repeatable', append)
+    .option("--force", "overwrite files that are not ours")
+    .option("--json", "print JSON")
+    .action(async (dir: string, options: object, command: Command) => {
+      const { hosts } = await import("./cli/hosts.ts");
+      exitWith(hosts(dir, options, (message) => command.error(message)));
+    });
+}
+
+function append(line: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), line];
+}
+
+function describe(error: unknown): string {
+  if (error instanceof ConfigError) {
+    return error.message;
+  }
+  // A system error is the operator's to mend; anything else is ours, and needs its stack.
+  const isOperational = error instanceof Error && "code" in error;
+  return isOperational || !(error instanceof Error)
+    ? `sluice: ${isOperational ? error.message : String(error)}`
+    : `sluice: ${error.stack ?? error.message}`;
+}

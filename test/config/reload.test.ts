@@ -1,0 +1,191 @@
+import { EventEmitter } from "node:events";
+import { mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Test } from "tap";
+import t from "tap";
+import { loadConfig } from "../../server/config/config.ts";
+import { ConfigReloader } from "../../server/config/reload.ts";
+import type { Settings } from "../../server/settings.ts";
+
+interface LogLine {
+  readonly level: "info" | "error";
+  readonly details: object;
+  readonly message: string;
+}
+
+function start(t: Test, file: string, apply = async (_: Settings): Promise<void> => undefined) {
+  const applied: Settings[] = [];
+  const outcomes: string[] = [];
+  const lines: LogLine[] = [];
+  const signals = new EventEmitter();
+  const reloader = new ConfigReloader({
+    file,
+    environment: {},
+    settings: loadConfig(file, {}),
+    apply: async (settings) => {
+      await apply(settings);
+      applied.push(settings);
+    },
+    metrics: { reload: (outcome) => outcomes.push(outcome) },
+    logger: {
+      info: (details, message) => lines.push({ level: "info", details, message }),
+      error: (details, message) => lines.push({ level: "error", details, message }),
+    },
+    signals,
+  });
+  t.teardown(() => reloader[Symbol.asyncDispose]());
+  return { reloader, signals, applied, outcomes, lines };
+}
+
+const fresh = (seconds: number) => `upstreams: { a.example: { tagFreshSeconds: ${seconds} } }\n`;
+const freshOf = (settings: Settings | undefined) => settings?.upstreams[0]?.tagFreshSeconds;
+
+/** As editors do it: at no moment is there half a file. */
+async function replace(file: string, text: string): Promise<void> {
+  await writeFile(`${file}.swp`, text);
+  await rename(`${file}.swp`, file);
+}
+
+async function until(isTrue: () => boolean): Promise<void> {
+  for (let waitedMs = 0; !isTrue() && waitedMs < 10_000; waitedMs += 20) {
+    await delay(20);
+  }
+}
+
+t.test("SIGHUP takes over a new configuration", async (t) => {
+  const file = join(t.testdir({ "sluice.yaml": fresh(1) }), "sluice.yaml");
+  const { reloader, signals, applied, outcomes } = start(t, file);
+  signals.emit("SIGHUP");
+  await until(() => applied.length === 1);
+  t.same(outcomes, ["applied"], "although nothing has changed: what is outside may have");
+  await writeFile(file, fresh(2));
+  t.equal(await reloader.reload("signal"), "applied");
+  t.equal(freshOf(reloader.settings), 2);
+});
+
+t.test("an invalid file is told, counted, and changes nothing", async (t) => {
+  const file = join(t.testdir({ "sluice.yaml": fresh(1) }), "sluice.yaml");
+  const { reloader, applied, outcomes, lines } = start(t, file);
+  await writeFile(file, "policy: {}\nlisten: x\n");
+  t.equal(await reloader.reload("signal"), "refused");
+  t.same([applied.length, outcomes, freshOf(reloader.settings)], [0, ["refused"], 1]);
+  t.match(lines, [
+    {
+      level: "error",
+      message: /the old one goes on/,
+      details: {
+        problems: [
+          { line: 1, column: 1 },
+          { line: 2, column: 9 },
+        ],
+      },
+    },
+  ]);
+});
+
+t.test("what cannot be taken over is refused as a whole", async (t) => {
+  const file = join(t.testdir({ "sluice.yaml": fresh(1) }), "sluice.yaml");
+  const { reloader, outcomes, lines } = start(t, file, async (settings) => {
+    if (freshOf(settings) === 2) {
+      throw new Error("the certificate is not one");
+    }
+  });
+  await writeFile(file, fresh(2));
+  t.equal(await reloader.reload("signal"), "refused");
+  t.equal(freshOf(reloader.settings), 1);
+  t.match(lines[0]?.details, { err: { message: "the certificate is not one" } });
+  await writeFile(file, fresh(3));
+  t.equal(await reloader.reload("signal"), "applied");
+  t.same(outcomes, ["refused", "applied"]);
+});
+
+t.test("what needs a restart is said, each time", async (t) => {
+  const file = join(t.testdir({ "sluice.yaml": fresh(1) }), "sluice.yaml");
+  const { reloader, lines } = start(t, file);
+  await writeFile(file, `${fresh(2)}listen: :7000\nstorage: { disk: { path: elsewhere } }\n`);
+  for (const _ of [1, 2]) {
+    lines.length = 0;
+    await reloader.reload("signal");
+    t.match(
+      lines.map(({ message }) => message),
+      [
+        "configuration reloaded",
+        /^listen has changed: it needs a restart/,
+        /^storage\.disk\.path has/,
+      ],
+    );
+    t.match(lines[1]?.details, { running: "127.0.0.1:5000", configured: "[::]:7000" });
+  }
+});
+
+t.test("reloads run one after the other, and the last file wins", async (t) => {
+  const file = join(t.testdir({ "sluice.yaml": fresh(1) }), "sluice.yaml");
+  let running = 0;
+  const { reloader } = start(t, file, async () => {
+    running += 1;
+    t.equal(running, 1);
+    await delay(20);
+    running -= 1;
+  });
+  await replace(file, fresh(2));
+  const first = reloader.reload("signal");
+  await replace(file, fresh(3));
+  t.same(await Promise.all([first, reloader.reload("signal")]), ["applied", "applied"]);
+  t.equal(freshOf(reloader.settings), 3);
+});
+
+t.test(
+  "a file that an editor replaces is noticed, and one that is only touched is not",
+  async (t) => {
+    const folder = t.testdir({ "sluice.yaml": fresh(1) });
+    const file = join(folder, "sluice.yaml");
+    const { applied, outcomes } = start(t, file);
+    for (const seconds of [2, 3]) {
+      await writeFile(join(folder, ".sluice.yaml.swp"), fresh(seconds));
+      await rename(join(folder, ".sluice.yaml.swp"), file);
+      await until(() => freshOf(applied.at(-1)) === seconds);
+    }
+    t.same(outcomes, ["applied", "applied"]);
+    await writeFile(file, fresh(3));
+    await writeFile(join(folder, "other.txt"), "x");
+    await delay(600);
+    t.same(outcomes, ["applied", "applied"]);
+  },
+);
+
+t.test("a swapped ConfigMap is noticed", async (t) => {
+  const folder = t.testdir({ "..1": { "sluice.yaml": fresh(1) } });
+  await symlink("..1", join(folder, "..data"));
+  await symlink("..data/sluice.yaml", join(folder, "sluice.yaml"));
+  const { applied } = start(t, join(folder, "sluice.yaml"));
+  await mkdir(join(folder, "..2"));
+  await writeFile(join(folder, "..2", "sluice.yaml"), fresh(2));
+  await symlink("..2", join(folder, "..data_tmp"));
+  await rename(join(folder, "..data_tmp"), join(folder, "..data"));
+  await rm(join(folder, "..1"), { recursive: true });
+  await until(() => applied.length > 0);
+  t.equal(freshOf(applied[0]), 2);
+});
+
+t.test("a renewed certificate is a change of the configuration", async (t) => {
+  const folder = t.testdir({
+    "sluice.yaml": "upstreams: { a.example: { caFile: certs/ca.crt } }\n",
+    certs: { "ca.crt": "old" },
+  });
+  const { applied } = start(t, join(folder, "sluice.yaml"));
+  await writeFile(join(folder, "certs", "ca.crt"), "new");
+  await until(() => applied.length > 0);
+  t.equal(applied.length, 1);
+});
+
+t.test("once disposed of, it lets go of signals and files", async (t) => {
+  const file = join(t.testdir({ "sluice.yaml": fresh(1) }), "sluice.yaml");
+  const { reloader, signals, outcomes } = start(t, file);
+  await reloader[Symbol.asyncDispose]();
+  t.equal(signals.listenerCount("SIGHUP"), 0);
+  await writeFile(file, fresh(2));
+  await delay(400);
+  t.equal(await reloader.reload("signal"), "unchanged");
+  t.same(outcomes, []);
+});

@@ -1,0 +1,95 @@
+import { execFile } from "node:child_process";
+import { glob, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import t from "tap";
+import { parse, parseAllDocuments } from "yaml";
+import { renderHostsFile } from "../server/cli/hosts-file.ts";
+import { loadConfig } from "../server/config/config.ts";
+import { Metrics } from "../server/metrics.ts";
+import { toolOptions } from "./support/tools.ts";
+
+const run = promisify(execFile);
+const ROOT = join(import.meta.dirname, "..");
+const DEPLOY = join(ROOT, "deploy");
+const PROMETHEUS = join(DEPLOY, "prometheus");
+
+function read(...path: string[]): Promise<string> {
+  return readFile(join(DEPLOY, ...path), "utf8");
+}
+
+t.test("every YAML file is one", async (t) => {
+  for await (const file of glob("**/*.{yaml,yml}", { cwd: DEPLOY })) {
+    for (const document of parseAllDocuments(await read(file))) {
+      t.same([...document.errors, ...document.warnings], [], file);
+    }
+  }
+});
+
+t.test("Kubernetes starts it with a configuration that it takes", async (t) => {
+  const { data } = parse(await read("kubernetes", "config.yaml"));
+  const file = join(t.testdir(), "config.yaml");
+  await writeFile(file, data["config.yaml"]);
+  const settings = loadConfig(file, {});
+  const [set] = parseAllDocuments(await read("kubernetes", "sluice.yaml"));
+  const { template, volumeClaimTemplates } = set?.toJS().spec ?? {};
+  const [container] = template.spec.containers;
+  t.match(container, {
+    args: ["--config", "/etc/sluice/config.yaml"],
+    ports: [{ containerPort: settings.listen.port }, { containerPort: settings.admin.port }],
+    livenessProbe: { httpGet: { path: "/livez", port: "admin" } },
+    readinessProbe: { httpGet: { path: "/readyz", port: "admin" } },
+    securityContext: { readOnlyRootFilesystem: true, allowPrivilegeEscalation: false },
+    volumeMounts: [{ mountPath: "/etc/sluice" }, { mountPath: settings.storage.disk.path }],
+  });
+  t.match(volumeClaimTemplates, [{ spec: { resources: { requests: { storage: "50Gi" } } } }]);
+  t.ok(settings.storage.disk.maxBytes < 50 * 1024 ** 3, "the cache fits on its volume");
+  t.ok(template.spec.terminationGracePeriodSeconds >= 35, "longer than a drain takes");
+  const { resources } = parse(await read("kubernetes", "kustomization.yaml"));
+  const files = await Array.fromAsync(glob("*.yaml", { cwd: join(DEPLOY, "kubernetes") }));
+  t.same(files.filter((name) => name !== "kustomization.yaml").sort(), resources.toSorted());
+});
+
+t.test("compose leaves it the time that a drain takes", async (t) => {
+  const { services } = parse(await read("compose.yaml"));
+  t.match(services.sluice, { read_only: true, stop_grace_period: "35s" });
+});
+
+t.test("the hosts.toml for containerd is what sluice hosts writes", async (t) => {
+  const proxy = { address: "http://sluice.example:5000", headers: [] };
+  t.equal(await read("containerd", "hosts.toml"), renderHostsFile(proxy));
+});
+
+t.test("the image holds the sources, without what builds or tests them", async (t) => {
+  const dockerfile = await readFile(join(ROOT, "Dockerfile"), "utf8");
+  for (const part of ["--omit=dev", "--ignore-scripts", "USER 10001", "VOLUME /var/lib/sluice"]) {
+    t.ok(dockerfile.includes(part), part);
+  }
+  const ignored = await readFile(join(ROOT, ".dockerignore"), "utf8");
+  t.match(ignored, /^\*$/m);
+  for (const [, sources = ""] of dockerfile.matchAll(/^COPY (?!--from)(.*) \S+$/gm)) {
+    for (const source of sources.split(" ")) {
+      t.ok(ignored.includes(`!${source.replace("./", "")}\n`), `${source} is in the build context`);
+    }
+  }
+});
+
+t.test("alerts and their tests name metrics that there are", async (t) => {
+  const metrics = new Metrics();
+  metrics.watchStore("disk", () => ({ bytes: 0, blobs: 0 }));
+  metrics.watchFills(() => ({ fills: 0, readers: 0 }));
+  const known = await metrics.expose();
+  for (const file of ["alerts.yaml", "alerts.test.yaml"]) {
+    for (const [name] of (await read("prometheus", file)).matchAll(/\bsluice_[a-z_]+/g)) {
+      const family = name.replace(/_bucket$/, "");
+      t.ok(known.includes(`# TYPE ${family} `), `${file}: ${name}`);
+    }
+  }
+});
+
+t.test("promtool takes the configuration and the alerts", toolOptions("promtool"), async (t) => {
+  const options = { cwd: PROMETHEUS };
+  await t.resolves(run("promtool", ["check", "config", "prometheus.yml"], options));
+  await t.resolves(run("promtool", ["check", "rules", "alerts.yaml"], options));
+  await t.resolves(run("promtool", ["test", "rules", "alerts.test.yaml"], options));
+});
