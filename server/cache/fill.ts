@@ -5,7 +5,7 @@ import type { Digest } from "../../storage/digest.ts";
 import { algorithmOf, digestFrom, hasher } from "../../storage/digest.ts";
 import { RegistryError } from "../errors.ts";
 import { FILL_LIMITS } from "../limits.ts";
-import type { BlobBody } from "../upstream/upstream.ts";
+import { Download } from "./download.ts";
 import { FillBlocks } from "./fill-blocks.ts";
 import type { FillGate } from "./fill-gate.ts";
 import type { Followed } from "./fill-reader.ts";
@@ -42,13 +42,11 @@ export class Fill implements Followed {
   readonly #options: FillOptions;
   readonly #hash: Hash;
   readonly #readers = new Set<FillReader>();
-  readonly #abort = new AbortController();
+  readonly #download: Download;
   readonly #progress = new ProgressSignal();
   #blocks: FillBlocks | undefined;
   #writer: BlobWriter | undefined;
-  #body: BlobBody | undefined;
   #sizeBytes: number | undefined;
-  #resumeBody: (() => void) | undefined;
   #isPaused = false;
   /** Small enough to wait for the proof, so that wrong bytes are a clean error. */
   #isSoonProved = false;
@@ -61,6 +59,7 @@ export class Fill implements Followed {
     this.#options = options;
     this.digest = options.digest;
     this.source = options.source;
+    this.#download = new Download(options.source, options.digest);
     this.#hash = hasher(algorithmOf(options.digest));
     const opened = Promise.withResolvers<number | undefined>();
     this.opened = opened.promise;
@@ -107,8 +106,7 @@ export class Fill implements Followed {
 
   /** Nobody came for it, or the program ends. */
   cancel(reason: Error): void {
-    this.#abort.abort(reason);
-    this.#body?.abort(reason);
+    this.#download.abort(reason);
   }
 
   visibleEnd(): number {
@@ -150,25 +148,22 @@ export class Fill implements Followed {
 
   async #run(opened: (sizeBytes: number | undefined) => void): Promise<void> {
     const { upstream } = this.source;
-    const leave = await this.#options.gate.enter(upstream.name, this.#abort.signal);
+    const leave = await this.#options.gate.enter(upstream.name, this.#download.signal);
     try {
-      this.#body = await this.#openBody(0, new Set());
-      this.#sizeBytes = this.#agreeOnSize(this.#body.sizeBytes);
+      this.#sizeBytes = this.#agreeOnSize(await this.#download.open());
       await this.#prepare();
       this.#waitForProof();
       opened(this.#sizeBytes);
-      await this.#transfer();
+      await this.#download.run({
+        received: () => this.blocks.received,
+        sizeBytes: () => this.#sizeBytes,
+        take: (chunk) => this.#take(chunk),
+      });
       await this.#verify();
     } finally {
       leave();
     }
     await this.#commit();
-  }
-
-  #openBody(offset: number, avoid: ReadonlySet<string>): Promise<BlobBody> {
-    const { upstream, repository } = this.source;
-    const signal = this.#abort.signal;
-    return upstream.openBlob({ repository, digest: this.digest, offset, avoid, signal });
   }
 
   #agreeOnSize(announced: number | undefined): number | undefined {
@@ -177,7 +172,7 @@ export class Fill implements Followed {
       this.#options.onMismatch();
       const sizes = `announced ${announced} bytes, its manifest says ${expectedBytes}`;
       const error = new RegistryError("upstream-invalid", `${this}: ${sizes}`);
-      this.#body?.abort(error);
+      this.#download.abort(error);
       throw error;
     }
     return announced ?? expectedBytes;
@@ -215,61 +210,6 @@ export class Fill implements Followed {
     }
   }
 
-  /** Pipes the body, and takes it up again with Range where it broke. */
-  async #transfer(): Promise<void> {
-    const avoid = new Set<string>();
-    for (let resumes = 0; ; resumes += 1) {
-      const before = this.blocks.received;
-      try {
-        await this.#pipeBody();
-        if (this.#sizeBytes === undefined || this.blocks.received >= this.#sizeBytes) {
-          return;
-        }
-      } catch (error) {
-        if (!this.#mayResume(error, resumes)) {
-          throw error;
-        }
-      }
-      if (this.blocks.received === before && resumes > 0) {
-        throw brokenOff(this, this.blocks.received);
-      }
-      if (resumes >= FILL_LIMITS.resumesMax) {
-        throw brokenOff(this, this.blocks.received);
-      }
-      avoid.add(this.#body?.url ?? "");
-      this.#body = await this.#openBody(this.blocks.received, avoid);
-    }
-  }
-
-  #mayResume(error: unknown, resumes: number): boolean {
-    return (
-      !this.#abort.signal.aborted &&
-      resumes < FILL_LIMITS.resumesMax &&
-      error instanceof RegistryError &&
-      error.code === "upstream-unavailable"
-    );
-  }
-
-  async #pipeBody(): Promise<void> {
-    const body = this.#body;
-    if (body === undefined) {
-      return;
-    }
-    // A registry that ignores Range starts again from the first byte: those are thrown away.
-    let skip = this.blocks.received - body.offset;
-    await body.pipe({
-      start: (resume) => {
-        this.#resumeBody = resume;
-        this.#isPaused = false;
-      },
-      write: (chunk) => {
-        const fresh = skip > 0 ? chunk.subarray(skip) : chunk;
-        skip = Math.max(0, skip - chunk.byteLength);
-        return this.#take(fresh);
-      },
-    });
-  }
-
   #take(chunk: Buffer): boolean {
     const { blocks } = this;
     const limit = this.#sizeBytes ?? Number.POSITIVE_INFINITY;
@@ -286,7 +226,7 @@ export class Fill implements Followed {
   #goOn(): void {
     if (this.#isPaused) {
       this.#isPaused = false;
-      this.#resumeBody?.();
+      this.#download.resume();
     }
   }
 
@@ -397,14 +337,6 @@ function holdBackBytes(sizeBytes: number | undefined): number {
 function blockBytesFor(sizeBytes: number | undefined): number {
   const wanted = 2 ** Math.ceil(Math.log2(Math.max(4096, sizeBytes ?? FILL_LIMITS.blockBytes)));
   return Math.min(FILL_LIMITS.blockBytes, wanted);
-}
-
-function brokenOff(fill: Fill, received: number): RegistryError {
-  return new RegistryError(
-    "upstream-unavailable",
-    `the transfer of ${fill} broke off at byte ${received} again and again`,
-    { retryAfterSeconds: 2 },
-  );
 }
 
 function tooLong(fill: Fill): RegistryError {
