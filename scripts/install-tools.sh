@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Installs the real registries and clients that the tests and benches talk to (Debian, as root).
-# Idempotent: what is already there costs a look, not a download. Go tools go to $SLUICE_TOOLS/bin,
-# which .ci/run puts on PATH.
+# Idempotent: what is already there costs a look, not a download. Every step puts its result in
+# place last, so a run that was interrupted is taken up by the next one. Go tools go to
+# $SLUICE_TOOLS/bin, which .ci/run puts on PATH.
 set -euo pipefail
 
 tools="${SLUICE_TOOLS:-$HOME/.cache/sluice-tools}"
 bin="$tools/bin"
-mkdir -p "$bin"
+stamps="$tools/stamps"
+mkdir -p "$bin" "$stamps"
 
 apt_packages=(
+  ca-certificates
   containerd          # 1.6: containerd, ctr
   debootstrap         # a Debian root file system for the test images
   docker-registry     # distribution 2.8
@@ -20,76 +23,114 @@ apt_packages=(
   zstd
 )
 
-# Debian's package scripts would start the servers: only the binaries are wanted.
-no_services() {
-  printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
-  chmod 755 /usr/sbin/policy-rc.d
+fail() {
+  echo "install-tools: $*" >&2
+  exit 1
+}
+
+# One run at a time: the second finds everything done.
+exec 9>"$tools/.lock"
+flock 9
+
+rm -rf "$tools"/.work.* # of a run that was killed
+work=$(mktemp -d "$tools/.work.XXXXXX")
+policy=/usr/sbin/policy-rc.d
+made_policy=
+cleanup() {
+  rm -rf "$work"
+  [ -z "$made_policy" ] || rm -f "$policy"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+need_root() {
+  [ "$(id -u)" -eq 0 ] || fail "$1: run me as root once"
 }
 
 install_apt() {
-  local missing=()
+  local installed missing=() package
+  installed=$(dpkg-query -W -f='${db:Status-Abbrev}${Package}\n' "${apt_packages[@]}" 2>/dev/null || true)
   for package in "${apt_packages[@]}"; do
-    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    grep -qx "ii *$package" <<<"$installed" || missing+=("$package")
   done
-  [ ${#missing[@]} -eq 0 ] && return
+  [ ${#missing[@]} -gt 0 ] || return 0
   echo "apt: ${missing[*]}"
-  local had_policy=0
-  [ -e /usr/sbin/policy-rc.d ] && had_policy=1
-  [ $had_policy -eq 1 ] || no_services
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-  [ $had_policy -eq 1 ] || rm -f /usr/sbin/policy-rc.d
+  need_root "apt must install ${missing[*]}"
+  if [ ! -e "$policy" ]; then
+    # Debian's package scripts would start the servers: only the binaries are wanted.
+    made_policy=1
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get -o DPkg::Lock::Timeout=300 update -qq
+  apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >"$tools/apt.log" 2>&1 ||
+    fail "apt-get failed: $(tail -5 "$tools/apt.log")"
 }
 
-# go_tool NAME PACKAGE@VERSION [BINARY]: a stamp file names the version that is installed.
+# Go's own installer leaves it outside the PATH of a shell that is not a login shell.
+find_go() {
+  command -v go >/dev/null && return
+  [ -x /usr/local/go/bin/go ] || fail "$1 is built with Go: install it (https://go.dev/dl/), or put it on PATH"
+  PATH="$PATH:/usr/local/go/bin"
+}
+
+# is_stamped NAME VERSION: whether that version is installed. stamp writes it down.
+is_stamped() {
+  [ -x "$bin/$1" ] && [ "$(cat "$stamps/$1" 2>/dev/null)" = "$2" ]
+}
+
+put_in_place() {
+  mv "$1" "$bin/$2"
+  echo "$3" >"$stamps/$2"
+}
+
+# go_tool NAME PACKAGE@VERSION
 go_tool() {
-  local name=$1 package=$2 binary=${3:-}
-  [ -n "$binary" ] || { binary=${package%@*}; binary=${binary##*/}; }
-  local stamp="$tools/stamps/$name"
-  [ -x "$bin/$name" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$package" ] && return
+  local name=$1 package=$2 binary
+  is_stamped "$name" "$package" && return
+  find_go "$name"
   echo "go: $name from $package"
-  local out
-  out=$(mktemp -d)
-  GOBIN="$out" GOFLAGS=-buildvcs=false CGO_ENABLED=0 go install -ldflags='-s -w' "$package"
-  mv "$out/$binary" "$bin/$name"
-  rmdir "$out"
-  mkdir -p "$tools/stamps"
-  echo "$package" >"$stamp"
+  binary=${package%@*}
+  GOBIN="$work" GOFLAGS=-buildvcs=false CGO_ENABLED=0 go install -ldflags='-s -w' "$package"
+  put_in_place "$work/${binary##*/}" "$name" "$package"
 }
 
 # oras has a replace directive that `go install` refuses, so it is built as a requirement of a module.
 oras_tool() {
-  local version=v1.2.3 stamp="$tools/stamps/oras"
-  [ -x "$bin/oras" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$version" ] && return
+  local version=v1.2.3 module="$work/oras-module"
+  is_stamped oras "$version" && return
+  find_go oras
   echo "go: oras $version"
-  local module
-  module=$(mktemp -d)
-  (
-    cd "$module"
-    go mod init sluice.local/oras >/dev/null 2>&1
-    go mod edit -require="oras.land/oras@$version"
-    cat >tools.go <<'GO'
+  mkdir "$module"
+  cat >"$module/tools.go" <<'GO'
 //go:build tools
 
 package tools
 
 import _ "oras.land/oras/cmd/oras"
 GO
-    go mod tidy >/dev/null 2>&1
-    CGO_ENABLED=0 go build -buildvcs=false -ldflags='-s -w' -o "$bin/oras" oras.land/oras/cmd/oras
+  (
+    cd "$module"
+    {
+      go mod init sluice.local/oras
+      go mod edit -require="oras.land/oras@$version"
+      go mod tidy
+    } >"$work/oras.log" 2>&1 || fail "go could not resolve oras: $(tail -5 "$work/oras.log")"
+    CGO_ENABLED=0 go build -buildvcs=false -ldflags='-s -w' -o "$work/oras" oras.land/oras/cmd/oras
   )
-  rm -rf "$module"
-  mkdir -p "$tools/stamps"
-  echo "$version" >"$stamp"
+  put_in_place "$work/oras" oras "$version"
 }
 
 # A root file system that the image builder cuts into layers.
 debian_rootfs() {
   local rootfs="$tools/debian-rootfs"
   [ -e "$rootfs/.complete" ] && return
+  need_root "debootstrap makes device files"
   echo "debootstrap: bookworm minbase"
   rm -rf "$rootfs"
-  debootstrap --variant=minbase bookworm "$rootfs" >"$tools/debootstrap.log" 2>&1
+  debootstrap --variant=minbase bookworm "$rootfs" >"$tools/debootstrap.log" 2>&1 ||
+    fail "debootstrap failed: $(tail -5 "$tools/debootstrap.log")"
   rm -rf "$rootfs"/var/cache/apt/archives/*.deb "$rootfs"/var/lib/apt/lists/*
   touch "$rootfs/.complete"
 }

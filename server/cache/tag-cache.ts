@@ -38,8 +38,8 @@ const BROKEN = new Set([
 export class TagCache {
   readonly #options: TagCacheOptions;
   readonly #flights = new SingleFlight<FoundTag>();
-  /** Upstreams whose last revalidation failed or was slow: until then nobody waits for another. */
-  readonly #suspectUntilMs = new Map<string, number>();
+  /** Upstreams whose last revalidation failed or was slow: nobody waits long for the next one. */
+  readonly #suspects = new Set<string>();
 
   constructor(options: TagCacheOptions) {
     this.#options = options;
@@ -90,7 +90,6 @@ export class TagCache {
         return await this.#resolve(source, tag);
       }
       await this.#remember(source, tag, { digest, checkedAtMs: now() });
-      this.#suspectUntilMs.delete(source.upstream.name);
       const outcome = digest === record.digest ? found.outcome : "miss";
       return { manifest: found.manifest, outcome, staleBecause: undefined };
     } catch (error) {
@@ -135,12 +134,13 @@ export class TagCache {
     record: TagRecord,
     revalidated: Promise<FoundTag>,
   ): Promise<FoundTag> {
-    const { now, manifests } = this.#options;
+    const { manifests } = this.#options;
     const { name } = source.upstream;
-    const isSuspect = now() < (this.#suspectUntilMs.get(name) ?? 0);
     let because = `${name} does not answer in time`;
     try {
-      const found = await within(revalidated, isSuspect ? 0 : CACHE_LIMITS.revalidateTimeoutMs);
+      const { revalidateTimeoutMs, suspectTimeoutMs } = CACHE_LIMITS;
+      const isSuspect = this.#suspects.has(name);
+      const found = await within(revalidated, isSuspect ? suspectTimeoutMs : revalidateTimeoutMs);
       if (found !== undefined) {
         return found;
       }
@@ -150,7 +150,7 @@ export class TagCache {
       }
       because = error.message;
     }
-    this.#suspectUntilMs.set(name, now() + CACHE_LIMITS.suspectMs);
+    this.#suspects.add(name);
     const manifest = await manifests.held(source, record.digest);
     return manifest === undefined
       ? await revalidated
@@ -159,6 +159,7 @@ export class TagCache {
 
   async #remember(source: Source, tag: string, record: TagRecord): Promise<void> {
     const { metadata, metrics } = this.#options;
+    this.#suspects.delete(source.upstream.name);
     const move = await metadata.putTag(nameOf(source), tag, record);
     if (move !== undefined) {
       metrics.tagMoved(source.upstream.name, move.direction);
