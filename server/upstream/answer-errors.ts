@@ -1,0 +1,64 @@
+import { RegistryError } from "../errors.ts";
+import { printable } from "./answer-headers.ts";
+import type { Credential } from "./credentials.ts";
+
+interface Said {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** `401 UNAUTHORIZED: authentication required`, as far as the body says so. Safe to be quoted. */
+export function describeError(status: number, body: string, lengthMax: number): string {
+  const said = parseError(body);
+  if (said === undefined) {
+    return String(status);
+  }
+  const text = [said.code, said.message].filter((part) => part !== "").join(": ");
+  return printable(`${status} ${text}`, lengthMax);
+}
+
+/** Of a 404: the repository is unknown, not only the manifest or blob. */
+export function isNameUnknown(body: string): boolean {
+  return parseError(body)?.code === "NAME_UNKNOWN";
+}
+
+export interface Refusal {
+  readonly name: string;
+  readonly subject: string;
+  readonly said: string;
+  readonly credential: Credential | undefined;
+}
+
+export function refusalOf({ name, subject, said, credential }: Refusal): RegistryError {
+  const reading =
+    credential === undefined
+      ? `it needs a log-in and none is configured for ${name}`
+      : `the credential configured for ${name} may not read it`;
+  return new RegistryError(
+    "upstream-refused",
+    `${name} refused the pull of ${subject} (${said}): the image does not exist, or ${reading}`,
+  );
+}
+
+/** The first error of the body that distribution-spec v1.1.1 §error-codes describes. */
+function parseError(body: string): Said | undefined {
+  try {
+    const root: unknown = JSON.parse(body);
+    const first = at(at(root, "errors"), 0);
+    const code = at(first, "code");
+    const message = at(first, "message");
+    if (typeof code !== "string") {
+      return undefined;
+    }
+    return { code, message: typeof message === "string" ? message : "" };
+  } catch {
+    return undefined;
+  }
+}
+
+function at(value: unknown, key: string | number): unknown {
+  if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) {
+    return undefined;
+  }
+  return (value as Readonly<Record<string | number, unknown>>)[key];
+}

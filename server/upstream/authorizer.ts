@@ -1,0 +1,104 @@
+import { LRUCache } from "lru-cache";
+import type { Challenge } from "./challenge.ts";
+import { parseChallenges, preferredChallenge } from "./challenge.ts";
+import type { Credential, Credentials } from "./credentials.ts";
+import { basicHeaderOf } from "./credentials.ts";
+import type { Headers } from "./exchange.ts";
+import type { RealmPolicy } from "./realm.ts";
+import { pullScopesOf } from "./realm.ts";
+import type { TokenRequest, TokenSource } from "./token-source.ts";
+
+export interface AuthorizerOptions {
+  readonly credentials: Credentials;
+  readonly tokens: TokenSource;
+  readonly realms: RealmPolicy;
+  readonly challengesMax: number;
+}
+
+/** What a request is sent with. */
+export interface Grant {
+  /** The value of Authorization. */
+  readonly header: string;
+  /** Where its token came from, so that it can be forgotten when it is refused. */
+  readonly source?: { readonly request: TokenRequest; readonly token: string };
+}
+
+/** Whose requests: a url of the upstream, a repository, and who we are there. */
+export interface Asker {
+  readonly registry: URL;
+  readonly repository: string;
+  readonly credential: Credential | undefined;
+}
+
+/** Answers challenges, and remembers them so that the next request needs none. */
+export class Authorizer {
+  readonly #options: AuthorizerOptions;
+  readonly #challenges: LRUCache<string, Challenge>;
+
+  constructor(options: AuthorizerOptions) {
+    this.#options = options;
+    this.#challenges = new LRUCache({ max: options.challengesMax });
+  }
+
+  async asker(registry: URL, repository: string): Promise<Asker> {
+    return {
+      registry,
+      repository,
+      credential: await this.#options.credentials.find(repository),
+    };
+  }
+
+  /** For a first request. Undefined as long as the registry has not asked for anything. */
+  async remembered(asker: Asker): Promise<Grant | undefined> {
+    const challenge = this.#challenges.get(keyOf(asker));
+    return challenge === undefined ? undefined : await this.#grant(challenge, asker);
+  }
+
+  /**
+   * For the request that follows a 401. Undefined when there is nothing to answer with: no
+   * challenge that we understand, no credential, or one that was sent already.
+   */
+  async answer(
+    asker: Asker,
+    headers: Headers,
+    used: Grant | undefined,
+  ): Promise<Grant | undefined> {
+    if (used?.source !== undefined) {
+      this.#options.tokens.drop(used.source.request, used.source.token);
+    }
+    const challenge = preferredChallenge(parseChallenges(headers["www-authenticate"]));
+    if (challenge === undefined) {
+      this.#challenges.delete(keyOf(asker));
+      return undefined;
+    }
+    this.#challenges.set(keyOf(asker), challenge);
+    const grant = await this.#grant(challenge, asker);
+    return grant?.header === used?.header ? undefined : grant;
+  }
+
+  async #grant(challenge: Challenge, asker: Asker): Promise<Grant | undefined> {
+    const { credential } = asker;
+    if (challenge.scheme === "basic") {
+      return credential?.kind === "basic"
+        ? { header: basicHeaderOf(credential.username, credential.password) }
+        : undefined;
+    }
+    if (credential?.kind === "registry") {
+      return { header: `Bearer ${credential.token}` };
+    }
+    const { realms, tokens } = this.#options;
+    const realm = realms.judge(challenge.parameters.get("realm") ?? "", asker.registry);
+    const request: TokenRequest = {
+      realm: realm.url,
+      service: challenge.parameters.get("service"),
+      scopes: pullScopesOf(challenge.parameters.get("scope"), asker.repository),
+      credential: realm.mayHaveCredential ? credential : undefined,
+    };
+    const token = await tokens.token(request);
+    return { header: `Bearer ${token}`, source: { request, token } };
+  }
+}
+
+function keyOf({ registry, repository }: Asker): string {
+  return `${registry.href} ${repository}`;
+}

@@ -1,0 +1,22 @@
+/**
+ * Every kind of manifest, so that the registry converts nothing: the bytes must be those that the
+ * digest names. The last entry is what containerd sends, too: some registries refuse without it.
+ */
+export const MANIFEST_ACCEPT: string = [
+  "application/vnd.oci.image.index.v1+json",
+  "application/vnd.oci.image.manifest.v1+json",
+  "application/vnd.docker.distribution.manifest.list.v2+json",
+  "application/vnd.docker.distribution.manifest.v2+json",
+  "application/vnd.oci.artifact.manifest.v1+json",
+  "*/*",
+].join(", ");
+
+export const INDEX_ACCEPT = "application/vnd.oci.image.index.v1+json";
+
+const MANIFEST_TYPE_PATTERN =
+  /^application\/(?:json|vnd\.oci\.[a-z0-9.+-]+|vnd\.docker\.distribution\.manifest\.[a-z0-9.+-]+|[a-z0-9.+-]+\+json)$/i;
+
+/** False for what a login page, a bucket listing or a captive portal is sent as. */
+export function isManifestType(mediaType: string): boolean {
+  return mediaType.length <= 255 && MANIFEST_TYPE_PATTERN.test(mediaType);
+}

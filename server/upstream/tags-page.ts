@@ -1,0 +1,31 @@
+import { nextQueryOf } from "./answer-headers.ts";
+import type { TagsPage } from "./upstream.ts";
+
+/** Undefined when the body is no list of tags. A repository without tags may say `null`. */
+export function parseTagsPage(body: Buffer, link: string | undefined): TagsPage | undefined {
+  const tags = parseTags(body.toString("utf8"));
+  if (tags === undefined) {
+    return undefined;
+  }
+  const query = nextQueryOf(link);
+  const last = query?.get("last") ?? undefined;
+  if (last === undefined || last === "") {
+    return { tags, next: undefined };
+  }
+  const size = query?.get("n") ?? "";
+  const pageSize = /^[1-9]\d{0,8}$/.test(size) ? Number(size) : undefined;
+  return { tags, next: { last, pageSize } };
+}
+
+function parseTags(text: string): readonly string[] | undefined {
+  try {
+    const root: unknown = JSON.parse(text);
+    if (typeof root !== "object" || root === null || !("tags" in root)) {
+      return undefined;
+    }
+    const tags: unknown = root.tags ?? [];
+    return Array.isArray(tags) && tags.every((tag) => typeof tag === "string") ? tags : undefined;
+  } catch {
+    return undefined;
+  }
+}
