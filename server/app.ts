@@ -134,6 +134,7 @@ export class App implements AsyncDisposable {
     const before = this.#upstreams;
     this.#upstreams = upstreams;
     this.#settings = settings;
+    this.#disk.limit(settings.storage.disk.maxBytes);
     // Pulls that are under way finish on the connections that they have.
     before.close().catch((error: unknown) => {
       this.#log.warn({ err: error }, "connections to upstreams did not close");

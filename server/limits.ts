@@ -70,7 +70,7 @@ export const UPSTREAM_LIMITS = {
   headerBytesMax: 32_768,
   connectionsPerOriginMax: 32,
   keepAliveTimeoutMs: 15_000,
-  /** Two buffers of this for each connection without TLS. 64 KiB costs four times the CPU; more gains nothing. */
+  /** Two buffers of this for each connection without TLS. 64 KiB costs twice the CPU; more gains little. */
   readBytes: 131_072,
   attemptsMax: 3,
   retryDelayMinMs: 200,

@@ -26,6 +26,12 @@ export interface Pull {
   readonly outcome: PullOutcome;
 }
 
+interface PullSeries {
+  readonly pulls: Counter.Internal;
+  readonly seconds: Histogram.Internal<string>;
+  readonly firstByteSeconds: Histogram.Internal<string>;
+}
+
 const PULL_LABELS = ["upstream", "kind", "outcome"];
 
 /** Seconds. A warm manifest takes a millisecond, a cold layer of 10 GiB minutes. */
@@ -125,17 +131,18 @@ export class Metrics {
     ["version", "policy"],
   );
 
+  readonly #pullSeries = new Map<string, PullSeries>();
+
   constructor() {
     collectDefaultMetrics({ register: this.registry });
   }
 
   pull(pull: Pull, seconds: number, firstByteSeconds: number | undefined): void {
-    const { upstream, kind, outcome } = pull;
-    const labels = { upstream, kind, outcome };
-    this.#pulls.inc(labels);
-    this.#pullSeconds.observe(labels, seconds);
+    const series = this.#seriesOf(pull);
+    series.pulls.inc();
+    series.seconds.observe(seconds);
     if (firstByteSeconds !== undefined) {
-      this.#firstByteSeconds.observe(labels, firstByteSeconds);
+      series.firstByteSeconds.observe(firstByteSeconds);
     }
   }
 
@@ -218,6 +225,23 @@ export class Metrics {
       bytes.set({ store }, now.bytes);
       blobs.set({ store }, now.blobs);
     });
+  }
+
+  /** Looked up once a combination of labels: hashing them costs more than counting. */
+  #seriesOf(pull: Pull): PullSeries {
+    const key = `${pull.upstream} ${pull.kind} ${pull.outcome}`;
+    const known = this.#pullSeries.get(key);
+    if (known !== undefined) {
+      return known;
+    }
+    const { upstream, kind, outcome } = pull;
+    const series = {
+      pulls: this.#pulls.labels(upstream, kind, outcome),
+      seconds: this.#pullSeconds.labels(upstream, kind, outcome),
+      firstByteSeconds: this.#firstByteSeconds.labels(upstream, kind, outcome),
+    };
+    this.#pullSeries.set(key, series);
+    return series;
   }
 
   readonly #collectors: (() => void)[] = [];

@@ -16,7 +16,7 @@ const BATCH = 64;
  * overrun it together; what is least recently used makes way, never what is being read.
  */
 export class DiskBudget {
-  readonly #maxBytes: number;
+  #maxBytes: number;
   readonly #layout: DiskLayout;
   readonly #index: BlobIndex;
   readonly #events: StoreEvents;
@@ -36,6 +36,11 @@ export class DiskBudget {
     this.#layout = parts.layout;
     this.#index = parts.index;
     this.#events = parts.events;
+  }
+
+  /** From now on; what is too much is evicted soon. */
+  set maxBytes(maxBytes: number) {
+    this.#maxBytes = maxBytes;
   }
 
   /** Keeps a blob from eviction until the returned function is called, once. */

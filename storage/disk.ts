@@ -26,6 +26,8 @@ export interface DiskOptions {
 export interface Disk extends AsyncDisposable {
   readonly blobs: BlobStore;
   readonly metadata: MetadataStore;
+  /** A new limit; what is too much is evicted within a second. */
+  limit(maxBytes: number): void;
   /** What is held, as far as the index knows. */
   usage(): { readonly bytes: number; readonly blobs: number };
 }
@@ -61,6 +63,9 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
   return {
     blobs,
     metadata: new SqliteMetadata(database),
+    limit: (maxBytes) => {
+      budget.maxBytes = maxBytes;
+    },
     usage: () => ({ bytes: index.bytes, blobs: index.count }),
     [Symbol.asyncDispose]: async () => {
       if (!isOpen) {

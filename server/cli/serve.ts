@@ -1,10 +1,11 @@
-import type { DestinationStream, Logger } from "pino";
-import { destination, pino, stdSerializers } from "pino";
+import type { Logger } from "pino";
+import { pino, stdSerializers } from "pino";
 import packageJson from "../../package.json" with { type: "json" };
 import { App } from "../app.ts";
 import { loadConfig, processEnvironment } from "../config/config.ts";
 import { ConfigReloader } from "../config/reload.ts";
-import type { LogTarget, Settings } from "../settings.ts";
+import { LineFile } from "../line-file.ts";
+import type { Settings } from "../settings.ts";
 
 export interface ServeOptions {
   readonly config?: string;
@@ -15,7 +16,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const environment = processEnvironment();
   const settings = loadConfig(options.config, environment);
   const log = pino({ base: null, serializers: { err: stdSerializers.errWithCause } });
-  const accessLog = createAccessLog(settings.accessLog);
+  const accessLog = new LineFile(settings.accessLog);
   const app = await App.start({ settings, version: packageJson.version, log, accessLog });
   const reloader = new ConfigReloader({
     file: options.config,
@@ -28,20 +29,19 @@ export async function serve(options: ServeOptions): Promise<void> {
   process.on("unhandledRejection", (error) => {
     log.error({ err: error }, "a promise was left alone: please report this");
   });
-  drainOnSignal(app, reloader, log);
+  drainOnSignal({ app, reloader, accessLog, log });
   log.info({ registry: app.registryUrl, admin: app.adminUrl }, "listening");
 }
 
-function createAccessLog(target: LogTarget): Logger {
-  const file: DestinationStream & { on?(event: string, listener: () => void): unknown } =
-    destination({ dest: target === "stdout" ? 1 : target.file, sync: false, mkdir: true });
-  // A full disk under the log must not end the program.
-  file.on?.("error", () => undefined);
-  return pino({ base: null, name: "access" }, file);
+interface Running {
+  readonly app: App;
+  readonly reloader: ConfigReloader;
+  readonly accessLog: LineFile;
+  readonly log: Logger;
 }
 
 /** The first signal lets pulls finish; the second means now. */
-function drainOnSignal(app: App, reloader: ConfigReloader, log: Logger): void {
+function drainOnSignal({ app, reloader, accessLog, log }: Running): void {
   let isDraining = false;
   const stop = async (signal: string): Promise<void> => {
     if (isDraining) {
@@ -52,6 +52,7 @@ function drainOnSignal(app: App, reloader: ConfigReloader, log: Logger): void {
     log.info({ signal }, "draining");
     await reloader[Symbol.asyncDispose]();
     await app.drain();
+    await accessLog.close();
     log.info({}, "stopped");
     process.exit(0);
   };

@@ -198,6 +198,7 @@ function needsRestart(running: Settings, configured: Settings): RestartChange[] 
     ["admin", ({ admin }) => formatAddress(admin)],
     ["tls", ({ tls }) => (tls === undefined ? "off" : "on")],
     ["storage.disk.path", ({ storage }) => storage.disk.path],
+    ["storage.verifyReads", ({ storage }) => storage.verifyReads],
     ["accessLog", ({ accessLog }) => (accessLog === "stdout" ? accessLog : accessLog.file)],
   ];
   return keys

@@ -1,6 +1,6 @@
 import type { Exchange } from "./exchange.ts";
 
-/** Where lines go: a pino logger, or nothing in tests. */
+/** Where lines go: a LineFile, or nothing in tests. */
 export interface LineSink {
   info(line: object): void;
 }
@@ -19,6 +19,8 @@ export class AccessLog {
   write(exchange: Exchange, seconds: number): void {
     const { request, response } = exchange;
     this.#sink.info({
+      time: Date.now(),
+      log: "access",
       client: request.socket.remoteAddress,
       method: request.method,
       url: cut(request.url),

@@ -4,9 +4,10 @@ import type { LookupFunction, TcpNetConnectOpts } from "node:net";
 import { isIP } from "node:net";
 import type { SecureContext } from "node:tls";
 import { createSecureContext, getCACertificates } from "node:tls";
-import { buildConnector } from "undici";
+import type { buildConnector as Connectors } from "undici";
 import { TargetRefusedError } from "./failure.ts";
 import type { TargetPolicy } from "./targets.ts";
+import { buildConnector } from "./undici.ts";
 import { connectWide } from "./wide-socket.ts";
 
 export interface ConnectorOptions {
@@ -27,7 +28,7 @@ export type Lookup = (
 ) => void;
 
 /** Connects for undici: where the policy allows, in bounded time, HTTP/1.1 only. */
-export function connectorFor(options: ConnectorOptions): buildConnector.connector {
+export function connectorFor(options: ConnectorOptions): Connectors.connector {
   const { targets, connectTimeoutMs, ca } = options;
   const lookup = guardedLookup(options);
   const connectTls = buildConnector({
@@ -52,7 +53,7 @@ export function connectorFor(options: ConnectorOptions): buildConnector.connecto
 function connectPlain(
   to: TcpNetConnectOpts,
   { connectTimeoutMs, readBytes }: ConnectorOptions,
-  callback: buildConnector.Callback,
+  callback: Connectors.Callback,
 ): void {
   const socket = connectWide({ ...to, noDelay: true, keepAlive: true }, { readBytes });
   const onError = (error: Error): void => {

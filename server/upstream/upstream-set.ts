@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Dispatcher } from "undici";
-import { Agent } from "undici";
 import { UPSTREAM_LIMITS } from "../limits.ts";
 import type { Metrics } from "../metrics.ts";
 import type { CredentialSettings, UpstreamSettings } from "../settings.ts";
@@ -20,6 +19,7 @@ import { measured, RegistryRequests } from "./registry-requests.ts";
 import { TargetPolicy } from "./targets.ts";
 import type { TokenFetch } from "./token-source.ts";
 import { TokenSource } from "./token-source.ts";
+import { Agent } from "./undici.ts";
 import type { Upstream } from "./upstream.ts";
 import type { Surroundings, UpstreamLimits } from "./upstream-limits.ts";
 
