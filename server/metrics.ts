@@ -135,6 +135,8 @@ export class Metrics {
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
+    this.#reloads.inc({ outcome: "applied" }, 0);
+    this.#reloads.inc({ outcome: "refused" }, 0);
   }
 
   pull(pull: Pull, seconds: number, firstByteSeconds: number | undefined): void {
@@ -220,6 +222,9 @@ export class Metrics {
   watchStore(store: string, read: () => { readonly bytes: number; readonly blobs: number }): void {
     const bytes = this.#gauge("sluice_cache_bytes", "Bytes held.", ["store"]);
     const blobs = this.#gauge("sluice_cache_blobs", "Blobs held.", ["store"]);
+    // There from the start: an alert on an increase does not see a series come into being.
+    this.#evictions.inc({ store }, 0);
+    this.#corruptions.inc({ store }, 0);
     this.#onCollect(() => {
       const now = read();
       bytes.set({ store }, now.bytes);

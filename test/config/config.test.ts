@@ -247,7 +247,10 @@ t.test("the effective configuration is a configuration, without its secrets", as
 });
 
 t.test("the published schema is the one in use", async (t) => {
-  const published = readFileSync(new URL("../../deploy/sluice.schema.json", import.meta.url), "utf8");
+  const published = readFileSync(
+    new URL("../../deploy/sluice.schema.json", import.meta.url),
+    "utf8",
+  );
   t.equal(published, publishedSchema(), "node server/main.ts schema > deploy/sluice.schema.json");
   t.same(openPlaces(JSON.parse(published), "schema"), []);
 });
