@@ -103,7 +103,7 @@ export class TagCache {
   /** Undefined when HEAD does not tell: without the header, or not spoken at all. */
   async #headDigest(source: Source, tag: string): Promise<Digest | undefined> {
     const { upstream, repository } = source;
-    const head = this.#options.negative.run(`${nameOf(source)}:${tag}`, () =>
+    const head = this.#options.negative.run(`${nameOf(source)}:${tag} head`, () =>
       upstream.headManifest({ repository, reference: tag }),
     );
     try {

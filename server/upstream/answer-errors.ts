@@ -32,8 +32,8 @@ export interface Refusal {
 export function refusalOf({ name, subject, said, credential }: Refusal): RegistryError {
   const reading =
     credential === undefined
-      ? `it needs a log-in and none is configured for ${name}`
-      : `the credential configured for ${name} may not read it`;
+      ? `it needs credentials and none are configured for ${name}`
+      : `the credentials configured for ${name} may not read it`;
   return new RegistryError(
     "upstream-refused",
     `${name} refused the pull of ${subject} (${said}): the image does not exist, or ${reading}`,

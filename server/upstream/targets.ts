@@ -1,7 +1,10 @@
 import { BlockList, isIP, isIPv6 } from "node:net";
 import type { UpstreamSettings } from "../settings.ts";
 
-/** RFC 6890 and its successors: what no public registry, CDN or token service answers from. */
+/**
+ * RFC 6890 and its successors: where something of one's own may answer, and no public registry,
+ * CDN or token service does. The ranges for documentation lead nowhere, so they are not in it.
+ */
 const PRIVATE_RANGES: readonly [network: string, prefix: number][] = [
   ["0.0.0.0", 8],
   ["10.0.0.0", 8],
@@ -9,11 +12,8 @@ const PRIVATE_RANGES: readonly [network: string, prefix: number][] = [
   ["169.254.0.0", 16],
   ["172.16.0.0", 12],
   ["192.0.0.0", 24],
-  ["192.0.2.0", 24],
   ["192.168.0.0", 16],
   ["198.18.0.0", 15],
-  ["198.51.100.0", 24],
-  ["203.0.113.0", 24],
   ["224.0.0.0", 4],
   ["240.0.0.0", 4],
 ];
@@ -21,7 +21,6 @@ const PRIVATE_RANGES_V6: readonly [network: string, prefix: number][] = [
   ["::", 128],
   ["64:ff9b:1::", 48],
   ["100::", 64],
-  ["2001:db8::", 32],
   ["2002::", 16],
   ["fc00::", 7],
   ["fe80::", 9],

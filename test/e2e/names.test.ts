@@ -141,6 +141,23 @@ t.test("a no of the upstream is never covered", async (t) => {
   }
 });
 
+t.test("a registry that does not answer HEAD, or answers nonsense, is asked by GET", async (t) => {
+  for (const fault of [
+    { status: 405 },
+    { status: 200, body: "", headers: { "content-type": "text/html" } },
+  ]) {
+    const { upstream, clock, get } = await rig(t, { fresh: 0 });
+    upstream.addManifest(REPOSITORY, "v1", manifest("one"), OCI);
+    await get(TAG_PATH);
+    upstream.on({ method: "HEAD" }, fault);
+    const moved = upstream.addManifest(REPOSITORY, "v1", manifest("two"), OCI);
+    clock.nowMs += 1000;
+    const response = await get(TAG_PATH);
+    t.equal(response.headers.get("docker-content-digest"), moved);
+    t.equal(response.headers.get("warning"), null);
+  }
+});
+
 t.test("a no is remembered for seconds, no longer", async (t) => {
   const { upstream, clock, get } = await rig(t);
   for (let asked = 0; asked < 5; asked += 1) {

@@ -153,7 +153,7 @@ t.test("a refusal quotes the registry, in printable characters, and says what to
   t.ok(error instanceof Error);
   const text = String(error);
   t.match(text, /refused the pull of team\/app:1 \(403 DENIED: no \[31m rights xxx/);
-  t.match(text, /none is configured for team\.example/);
+  t.match(text, /none are configured for team\.example/);
   t.match(text, /^[\x20-\x7e]+$/);
   t.ok(text.length < 500);
 });
