@@ -15,6 +15,7 @@ import { PEERS } from "./peers.ts";
 import { stopAll } from "./process.ts";
 import type { Column, Row } from "./report.ts";
 import { toTable, writeBetweenMarkers } from "./report.ts";
+import { start } from "./start.ts";
 import { warmBlob, warmManifest } from "./warm.ts";
 
 interface Scenario {
@@ -30,6 +31,7 @@ const SCENARIOS: readonly Scenario[] = [
   { name: "cold-unlimited", run: coldUnlimited },
   { name: "herd", run: herds },
   { name: "memory", run: memory },
+  { name: "start", run: start },
 ];
 
 function parseOptions(): {

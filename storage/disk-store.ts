@@ -15,7 +15,7 @@ import type { StoreEvents, StoreOperation } from "./store-events.ts";
 import { reasonOf } from "./store-events.ts";
 
 /** Of all readers together: 1 MiB each for the first dozens, then smaller ones. */
-const READ_BUFFERS_BYTES = 96 * 1024 * 1024;
+const READ_BUFFERS_BYTES = 48 * 1024 * 1024;
 const VERIFIED_MAX = 200_000;
 
 export interface DiskStoreOptions {

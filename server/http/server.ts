@@ -12,6 +12,7 @@ import type { AccessLog } from "./access-log.ts";
 import { Exchange } from "./exchange.ts";
 import type { RoutesOptions } from "./routes.ts";
 import { answer } from "./routes.ts";
+import { inTurn } from "./turn.ts";
 import { toWire } from "./wire-errors.ts";
 
 export interface RegistryServerOptions extends RoutesOptions {
@@ -49,9 +50,12 @@ export function createRegistryServer(options: RegistryServerOptions): FastifyIns
     if (options.isDraining()) {
       response.setHeader("connection", "close");
     }
-    answer(new Exchange(request, response, parts), options).catch((error: unknown) => {
-      options.onFailure(error, new Exchange(request, response, parts));
-      response.destroy();
+    inTurn(request, response, () => {
+      const exchange = new Exchange(request, response, parts);
+      answer(exchange, options).catch((error: unknown) => {
+        options.onFailure(error, exchange);
+        response.destroy();
+      });
     });
   };
   const app = fastify({

@@ -239,6 +239,41 @@ t.test("every failure is the status, code and words that clients understand", as
   }
 });
 
+t.test("pipelined requests are answered in turn, whatever they ask for", async (t) => {
+  const { hub, proxy } = await rig(t);
+  const bytes = Buffer.alloc(200_000, "x");
+  const digest = hub.addBlob("library/alpine", bytes);
+  const paths = [
+    "manifests/v1",
+    `blobs/${digest}`,
+    "manifests/none",
+    `blobs/${digest}`,
+    "tags/list",
+  ];
+  const asked = Array.from({ length: 50 }, () => paths).flat();
+  const { hostname, port } = new URL(proxy.url);
+  const socket = connect(Number(port), hostname);
+  const answered = new Promise<string>((resolve) => {
+    let answer = "";
+    socket.setEncoding("latin1");
+    socket.on("data", (chunk: string) => {
+      answer += chunk;
+    });
+    socket.on("close", () => resolve(answer));
+  });
+  const last = asked.length - 1;
+  for (const [at, path] of asked.entries()) {
+    const close = at === last ? "Connection: close\r\n" : "";
+    socket.write(`GET /v2/library/alpine/${path} HTTP/1.1\r\nHost: h\r\n${close}\r\n`);
+  }
+  const statuses = [...(await answered).matchAll(/HTTP\/1\.1 (\d+) /g)].map(([, status]) => status);
+  t.same(
+    statuses,
+    asked.map((path) => (path === "manifests/none" ? "404" : "200")),
+  );
+  t.equal(hub.getsOf(digest), 1);
+});
+
 t.test("one bad client does not spoil it for the next", async (t) => {
   const { proxy } = await rig(t);
   await raw(proxy, "\x16\x03\x01\x02\x00\x01");
