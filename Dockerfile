@@ -27,6 +27,6 @@ ENV NODE_ENV=production \
 USER 10001:10001
 VOLUME /var/lib/sluice
 EXPOSE 5000 5001
-HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 \
+HEALTHCHECK --interval=30s --timeout=3s --start-period=15s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.SLUICE_ADMIN || ':5001').split(':').pop() + '/livez').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node", "server/main.ts", "serve"]

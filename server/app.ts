@@ -135,6 +135,11 @@ export class App implements AsyncDisposable {
     this.#upstreams = upstreams;
     this.#settings = settings;
     this.#disk.limit(settings.storage.disk.maxBytes);
+    for (const { name } of before.all) {
+      if (upstreams.all.every((one) => one.name !== name)) {
+        this.metrics.upstreamRemoved(name);
+      }
+    }
     // Pulls that are under way finish on the connections that they have.
     before.close().catch((error: unknown) => {
       this.#log.warn({ err: error }, "connections to upstreams did not close");

@@ -10,7 +10,6 @@ export type RegistryErrorCode =
   | "name-unknown"
   | "manifest-unknown"
   | "blob-unknown"
-  | "policy-denied"
   | "registry-unknown"
   | "upstream-refused"
   | "upstream-limited"

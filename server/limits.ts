@@ -1,6 +1,6 @@
 /**
- * Every bound of the program, with its unit and its reason. A number that limits something and
- * is not here is a mistake.
+ * Every bound that a client, a registry or an operator may meet, with its unit and its reason. What
+ * tunes one file from inside stands there, and storage/, which knows nothing of us, has its own.
  */
 
 /** What a client may send, and how long it may take. */
@@ -18,6 +18,11 @@ export const CLIENT_LIMITS = {
   /** A client that takes no byte for this long is gone; containerd gives up after 5 min without progress. */
   writeStallTimeoutMs: 120_000,
   connectionsMax: 4096,
+  /**
+   * Headers wait this long for the first chunk, so that an early failure is still an error and not
+   * a broken body; then they go, since clients give up on headers long before they do on bytes.
+   */
+  firstChunkWaitMs: 1000,
   /** A page of tags: registries cap at 1,000 or less. */
   pageMax: 1000,
   /** A client's 403 must fit `kubectl describe pod`. */
@@ -32,12 +37,13 @@ export const UPSTREAM_LIMITS = {
   manifestFirstByteTimeoutMs: 15_000,
   /** containerd ≥ 2.3 gives up when our headers take 30 s. */
   blobFirstByteTimeoutMs: 25_000,
-  /** Everything before the first byte: retries, tokens and redirects. containerd gives up at 30 s. */
+  /**
+   * Everything before our first byte: retries, tokens, redirects, and the bodies of manifests and
+   * lists. containerd gives up at 30 s.
+   */
   answerTimeoutMs: 28_000,
   /** 1xx responses before the real one; honest servers send one or two. */
   informationalMax: 64,
-  /** Headers and body of what is held in memory: manifests, tag lists, referrers. */
-  manifestTotalTimeoutMs: 30_000,
   /** A stall detector, not a deadline: a slow layer is healthy as long as bytes arrive. */
   bodyIdleTimeoutMs: 30_000,
   /** Below this over the window, a transfer is a drip that would hold a fill for ever. */

@@ -1,3 +1,4 @@
+import { STATUS_CODES } from "node:http";
 import type { CounterConfiguration } from "prom-client";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 
@@ -28,15 +29,20 @@ export interface Pull {
 
 interface PullSeries {
   readonly pulls: Counter.Internal;
-  readonly seconds: Histogram.Internal<string>;
-  readonly firstByteSeconds: Histogram.Internal<string>;
+  readonly seconds: Histogram.Internal<string> | undefined;
+  readonly firstByteSeconds: Histogram.Internal<string> | undefined;
 }
 
 const PULL_LABELS = ["upstream", "kind", "outcome"];
 
-/** Seconds. A warm manifest takes a millisecond, a cold layer of 10 GiB minutes. */
-const PULL_BUCKETS = [0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1, 2.5, 5, 10, 30, 60, 300, 1200];
-const FIRST_BYTE_BUCKETS = [0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25];
+/**
+ * Seconds. A warm manifest takes a millisecond, a cold layer of 10 GiB minutes. Few, since each is
+ * a series for every upstream, kind and outcome, and all series together are to stay below 2,000.
+ */
+const PULL_BUCKETS = [0.0025, 0.025, 0.25, 1, 5, 30, 300];
+const FIRST_BYTE_BUCKETS = [0.0025, 0.025, 0.1, 0.5, 1, 2.5, 10];
+/** Only what was served has a duration worth a histogram; the rest is counted. */
+const TIMED: ReadonlySet<PullOutcome> = new Set(["hit", "miss", "stale"]);
 
 /**
  * Every metric of the program, one typed function an event. Labels come from the configuration or
@@ -142,9 +148,9 @@ export class Metrics {
   pull(pull: Pull, seconds: number, firstByteSeconds: number | undefined): void {
     const series = this.#seriesOf(pull);
     series.pulls.inc();
-    series.seconds.observe(seconds);
+    series.seconds?.observe(seconds);
     if (firstByteSeconds !== undefined) {
-      series.firstByteSeconds.observe(firstByteSeconds);
+      series.firstByteSeconds?.observe(firstByteSeconds);
     }
   }
 
@@ -163,7 +169,7 @@ export class Metrics {
     status: number | "error",
     seconds: number,
   ): void {
-    this.#upstreamRequests.inc({ upstream, kind, status });
+    this.#upstreamRequests.inc({ upstream, kind, status: statusLabel(status) });
     this.#upstreamSeconds.observe({ upstream, kind }, seconds);
   }
 
@@ -181,6 +187,12 @@ export class Metrics {
 
   rateLimitRemaining(upstream: string, remaining: number): void {
     this.#rateLimitRemaining.set({ upstream }, remaining);
+  }
+
+  /** No longer configured: what it last was would be shown, and alerted on, for ever. */
+  upstreamRemoved(upstream: string): void {
+    this.#upstreamUp.remove({ upstream });
+    this.#rateLimitRemaining.remove({ upstream });
   }
 
   evicted(store: string): void {
@@ -240,10 +252,13 @@ export class Metrics {
       return known;
     }
     const { upstream, kind, outcome } = pull;
+    const isTimed = TIMED.has(outcome);
     const series = {
       pulls: this.#pulls.labels(upstream, kind, outcome),
-      seconds: this.#pullSeconds.labels(upstream, kind, outcome),
-      firstByteSeconds: this.#firstByteSeconds.labels(upstream, kind, outcome),
+      seconds: isTimed ? this.#pullSeconds.labels(upstream, kind, outcome) : undefined,
+      firstByteSeconds: isTimed
+        ? this.#firstByteSeconds.labels(upstream, kind, outcome)
+        : undefined,
     };
     this.#pullSeries.set(key, series);
     return series;
@@ -275,4 +290,10 @@ export class Metrics {
   #histogram(name: string, help: string, labelNames: string[], buckets: number[]): Histogram {
     return new Histogram({ name, help, labelNames, buckets, registers: [this.registry] });
   }
+}
+
+/** A registry may answer any number: what is not a status that node knows counts by its class. */
+function statusLabel(status: number | "error"): string {
+  const isKnown = status === "error" || STATUS_CODES[status] !== undefined;
+  return isKnown ? String(status) : `${Math.floor(status / 100)}xx`;
 }

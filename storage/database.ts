@@ -43,7 +43,7 @@ export class Database {
   whenOpen(prepare: (db: DatabaseSync) => void): void {
     this.#onOpen.push(prepare);
     if (this.#db !== undefined) {
-      prepare(this.#db);
+      this.use(prepare);
     }
   }
 
@@ -112,7 +112,7 @@ export class Database {
       return;
     }
     for (const prepare of this.#onOpen) {
-      prepare(this.#db);
+      this.use(prepare);
     }
   }
 

@@ -35,10 +35,12 @@ export class DiskReader implements BlobReader {
     const { range, pool, sizeBytes, digest, verify } = this.#options;
     const end = (range?.last ?? sizeBytes - 1) + 1;
     let position = range?.first ?? 0;
+    const hash = verify ? hasher(algorithmOf(digest)) : undefined;
     if (position >= end) {
+      // A file without bytes is only one blob's: under any other name it has lost its own.
+      await (hash && this.#compare(digestFrom(hash, algorithmOf(digest))));
       return;
     }
-    const hash = verify ? hasher(algorithmOf(digest)) : undefined;
     let filling = pool.rent(end - position);
     let sending = end - position > filling.byteLength ? pool.rent(end - position) : undefined;
     let pending = this.#read(filling, position, end);
@@ -90,7 +92,10 @@ export class DiskReader implements BlobReader {
       try {
         ({ bytesRead } = await handle.read(into, done, wanted - done, position + done));
       } catch (error) {
-        this.#options.onFailed(error);
+        // To leave in the middle of a read is no failure of the disk.
+        if (!this.#isClosed) {
+          this.#options.onFailed(error);
+        }
         throw toStorageError(`read ${digest}`, error);
       }
       if (bytesRead === 0) {

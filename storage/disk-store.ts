@@ -1,4 +1,5 @@
 import { constants } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
 import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { LRUCache } from "lru-cache";
@@ -17,6 +18,9 @@ import { reasonOf } from "./store-events.ts";
 /** Of all readers together: 1 MiB each for the first dozens, then smaller ones. */
 const READ_BUFFERS_BYTES = 48 * 1024 * 1024;
 const VERIFIED_MAX = 200_000;
+/** A blob that could not be read counts as absent for this long: what is fetched replaces it. */
+const UNREADABLE_MS = 10_000;
+const UNREADABLE_MAX = 10_000;
 
 export interface DiskStoreOptions {
   readonly layout: DiskLayout;
@@ -37,6 +41,7 @@ export class DiskStore implements BlobStore {
   readonly #now: () => number;
   readonly #pool = new BufferPool(READ_BUFFERS_BYTES);
   readonly #verified = new LRUCache<Digest, true>({ max: VERIFIED_MAX });
+  readonly #unreadable = new LRUCache<Digest, true>({ max: UNREADABLE_MAX, ttl: UNREADABLE_MS });
 
   constructor(options: DiskStoreOptions) {
     this.#layout = options.layout;
@@ -48,6 +53,9 @@ export class DiskStore implements BlobStore {
   }
 
   async stat(digest: Digest): Promise<Expected | undefined> {
+    if (this.#unreadable.has(digest)) {
+      return;
+    }
     const known = this.#index.sizeOf(digest);
     if (known !== undefined) {
       return { digest, sizeBytes: known };
@@ -73,7 +81,7 @@ export class DiskStore implements BlobStore {
     if (handle === undefined) {
       return;
     }
-    const { size } = await handle.stat();
+    const size = await this.#sizeOf(handle, digest);
     if (size !== expected.sizeBytes) {
       await handle.close();
       await this.#quarantine(digest);
@@ -91,7 +99,10 @@ export class DiskStore implements BlobStore {
       verify: isWhole && this.#mustVerify(digest),
       onVerified: () => this.#verified.set(digest, true),
       onCorrupt: () => this.#quarantine(digest),
-      onFailed: (error) => this.#events.failed("read", reasonOf(error), error),
+      onFailed: (error) => {
+        this.#unreadable.set(digest, true);
+        this.#events.failed("read", reasonOf(error), error);
+      },
       onClosed: unpin,
     });
   }
@@ -102,7 +113,12 @@ export class DiskStore implements BlobStore {
       return await DiskWriter.create(this.#layout, digest, {
         committed: (actualBytes) => {
           this.#verified.delete(digest);
+          this.#unreadable.delete(digest);
+          // A row of an earlier file may say another size.
+          this.#index.remove(digest);
           this.#index.add(digest, actualBytes, this.#now());
+          // Counted by the index from now on; readers may hold the writer for long.
+          reservation[Symbol.dispose]();
         },
         closed: () => reservation[Symbol.dispose](),
       });
@@ -127,7 +143,7 @@ export class DiskStore implements BlobStore {
     return true;
   }
 
-  async #openFile(digest: Digest): Promise<Awaited<ReturnType<typeof open>> | undefined> {
+  async #openFile(digest: Digest): Promise<FileHandle | undefined> {
     try {
       // O_NOFOLLOW: only what we committed is a blob, never what a link points at.
       return await open(
@@ -140,6 +156,15 @@ export class DiskStore implements BlobStore {
         return;
       }
       throw this.#failed("open", `open ${digest}`, error);
+    }
+  }
+
+  async #sizeOf(handle: FileHandle, digest: Digest): Promise<number> {
+    try {
+      return (await handle.stat()).size;
+    } catch (error) {
+      await handle.close().catch(() => undefined);
+      throw this.#failed("open", `look at ${digest}`, error);
     }
   }
 
@@ -157,6 +182,8 @@ export class DiskStore implements BlobStore {
     this.#index.remove(digest);
     const target = this.#layout.quarantineFile(digest);
     try {
+      // The newest only: what is kept for a look must not fill the disk.
+      await rm(dirname(target), { recursive: true, force: true });
       await mkdir(dirname(target), { recursive: true });
       await rename(this.#layout.blobFile(digest), target);
     } catch (error) {

@@ -49,9 +49,15 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
   const blobs = new DiskStore({ layout, index, budget, events, verifyReads, now });
 
   const stop = new AbortController();
-  const scanned = removeLeftovers(layout.ingestFolder, leftovers)
-    .then(() => scanDisk(layout, index, { events, now, signal: stop.signal }))
-    .catch((error: unknown) => events.failed("scan", reasonOf(error), error));
+  let scanned = removeLeftovers(layout.ingestFolder, leftovers).catch((error: unknown) =>
+    events.failed("scan", reasonOf(error), error),
+  );
+  // A database that had to be made anew while we run knows nothing of what lies on the disk.
+  database.whenOpen(() => {
+    scanned = scanned
+      .then(() => scanDisk(layout, index, { events, now, signal: stop.signal }))
+      .catch((error: unknown) => events.failed("scan", reasonOf(error), error));
+  });
   const upkeep = setInterval(() => {
     database.checkFile();
     index.flush();

@@ -47,7 +47,8 @@ export class BlobCache {
   readonly #gate = new FillGate();
   readonly #fills = new Map<Digest, Fill>();
   readonly #proofs = new SingleFlight<number | undefined>();
-  readonly #mismatches = new LRUCache<Digest, { count: number; atMs: number }>({ max: 10_000 });
+  /** By what was asked of whom: one registry's lies are nothing to another. */
+  readonly #mismatches = new LRUCache<string, { count: number; atMs: number }>({ max: 10_000 });
 
   constructor(options: BlobCacheOptions) {
     this.#options = options;
@@ -192,7 +193,7 @@ export class BlobCache {
       gate: this.#gate,
       onStoreFailed: (error) => onStoreFailed("write", error),
       onMismatch: () => {
-        this.#noteMismatch(digest);
+        this.#noteMismatch(keyOf(source, digest));
         metrics.upstreamError(source.upstream.name, "mismatch");
       },
       onVerified: (sizeBytes) =>
@@ -219,22 +220,23 @@ export class BlobCache {
       negative.run(key, async () => {
         const { repository, upstream } = source;
         const { sizeBytes } = await upstream.headBlob({ repository, digest });
-        await contents.add(source, [{ digest, sizeBytes, mediaType: undefined }]);
+        // What a HEAD says of the size is told to who asked, and not held against the download.
+        await contents.add(source, [{ digest, sizeBytes: undefined, mediaType: undefined }]);
         return sizeBytes;
       }),
     );
   }
 
-  #noteMismatch(digest: Digest): void {
+  #noteMismatch(key: string): void {
     const now = this.#options.now();
-    const before = this.#mismatches.get(digest);
+    const before = this.#mismatches.get(key);
     const isRecent = before !== undefined && now - before.atMs < FILL_LIMITS.mismatchWindowMs;
-    this.#mismatches.set(digest, { count: isRecent ? before.count + 1 : 1, atMs: now });
+    this.#mismatches.set(key, { count: isRecent ? before.count + 1 : 1, atMs: now });
   }
 
   /** An upstream that sent wrong bytes twice is not asked for a while: each time costs the blob. */
   #refuseLiar(source: Source, digest: Digest): void {
-    const seen = this.#mismatches.get(digest);
+    const seen = this.#mismatches.get(keyOf(source, digest));
     const leftMs = (seen?.atMs ?? 0) + FILL_LIMITS.mismatchHoldMs - this.#options.now();
     if (seen !== undefined && seen.count >= 2 && leftMs > 0) {
       throw new RegistryError(

@@ -109,6 +109,11 @@ export class FillBlocks {
     return this.#orphans >= ORPHANS_MAX;
   }
 
+  /** True when some bytes are neither in memory nor in the store any more. */
+  get hasLost(): boolean {
+    return this.#lost.size > 0;
+  }
+
   /** True when the bytes were given up before they could be stored. */
   isLost(position: number): boolean {
     return this.#lost.has(this.#indexOf(position));

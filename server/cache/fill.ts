@@ -77,9 +77,10 @@ export class Fill implements Followed {
     return this.#readers.size;
   }
 
-  /** Whether somebody who starts at byte 0 can still be served by this download. */
+  /** Whether all of it can still be had by somebody who comes now. */
   get isJoinable(): boolean {
-    return !this.#isOver && !(this.#blocks?.isLost(0) ?? false);
+    const isCancelled = this.#download.signal.aborted;
+    return !this.#isOver && !isCancelled && !(this.#blocks?.hasLost ?? false);
   }
 
   get blocks(): FillBlocks {

@@ -2,6 +2,7 @@ import { LRUCache } from "lru-cache";
 import { RegistryError } from "../errors.ts";
 import { CACHE_LIMITS } from "../limits.ts";
 import type { Upstream } from "../upstream/upstream.ts";
+import { within } from "../within.ts";
 import { freshnessOf } from "./freshness.ts";
 import type { NegativeCache } from "./negative-cache.ts";
 import { SingleFlight } from "./single-flight.ts";
@@ -47,16 +48,28 @@ export class ListCache<T extends object> {
     if (kept !== undefined && freshness === "fresh") {
       return { list: kept.list, outcome: "hit", staleBecause: undefined };
     }
-    try {
-      const list = await this.#flights.run(key, () => this.#ask(key, ask));
-      return { list, outcome: "miss", staleBecause: undefined };
-    } catch (error) {
-      const isBroken = error instanceof RegistryError && BROKEN.has(error.code);
-      if (kept !== undefined && freshness === "stale-usable" && isBroken) {
-        return { list: kept.list, outcome: "stale", staleBecause: error.message };
-      }
-      throw error;
+    const asked = this.#flights.run(key, () => this.#ask(key, ask));
+    if (kept === undefined || freshness !== "stale-usable") {
+      return { list: await asked, outcome: "miss", staleBecause: undefined };
     }
+    return await this.#orStale(kept, asked, upstream.name);
+  }
+
+  /** As it is with tags: "broken" and "slow" are covered, "no" is not. */
+  async #orStale(kept: Kept<T>, asked: Promise<T>, name: string): Promise<FoundList<T>> {
+    let staleBecause = `${name} does not answer in time`;
+    try {
+      const list = await within(asked, CACHE_LIMITS.revalidateTimeoutMs);
+      if (list !== undefined) {
+        return { list, outcome: "miss", staleBecause: undefined };
+      }
+    } catch (error) {
+      if (!(error instanceof RegistryError && BROKEN.has(error.code))) {
+        throw error;
+      }
+      staleBecause = error.message;
+    }
+    return { list: kept.list, outcome: "stale", staleBecause };
   }
 
   async #ask(key: string, ask: () => Promise<T>): Promise<T> {

@@ -4,6 +4,7 @@ import type { MetadataStore, TagRecord } from "../../storage/metadata-store.ts";
 import { RegistryError } from "../errors.ts";
 import { CACHE_LIMITS } from "../limits.ts";
 import type { Metrics } from "../metrics.ts";
+import { within } from "../within.ts";
 import { freshnessOf } from "./freshness.ts";
 import type { FoundManifest, ManifestCache } from "./manifest-cache.ts";
 import type { NegativeCache } from "./negative-cache.ts";
@@ -94,6 +95,7 @@ export class TagCache {
       return { manifest: found.manifest, outcome, staleBecause: undefined };
     } catch (error) {
       if (isNo(error)) {
+        this.#suspects.delete(source.upstream.name);
         await this.#options.metadata.deleteTag(nameOf(source), tag);
       }
       throw error;
@@ -171,16 +173,4 @@ function isNo(error: unknown): boolean {
   return (
     error instanceof RegistryError && ["manifest-unknown", "name-unknown"].includes(error.code)
   );
-}
-
-/** Undefined when it takes longer. It goes on by itself, and its late error is nobody's. */
-async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T | undefined> {
-  promise.catch(() => undefined);
-  const { promise: timeout, resolve } = Promise.withResolvers<undefined>();
-  const timer = setTimeout(() => resolve(undefined), timeoutMs);
-  try {
-    return await Promise.race([promise, timeout]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -53,6 +53,9 @@ function printFindings(folder: string, address: string | undefined, json: boolea
     for (const { path, what, why, remedy } of findings) {
       process.stdout.write(`${path}: ${what}; ${why}; ${remedy}\n`);
     }
+    if (findings.length === 0) {
+      process.stderr.write(`${folder}: no way round the proxy was found\n`);
+    }
   }
   return findings.length > 0 ? 1 : 0;
 }

@@ -23,6 +23,7 @@ export function parseAddress(text: string): Address | undefined {
   return host === undefined || !isHost(host) ? undefined : { host, port: Number(port) };
 }
 
+/** As parseAddress takes it. */
 export function formatAddress({ host, port }: Address): string {
   return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
 }
@@ -35,14 +36,6 @@ export function isRegistryName(text: string): boolean {
     text.length <= 253 + 6 &&
     (port === undefined || Number(port) <= PORT_MAX)
   );
-}
-
-/** Whether a url's hostname can only mean this machine (RFC 6761 §6.3, RFC 1122 §3.2.1.3). */
-export function isLoopbackHost(hostname: string): boolean {
-  const host = hostname.replace(/^\[(.*)\]$/u, "$1");
-  return host === "localhost" || host.endsWith(".localhost") || host === "::1"
-    ? true
-    : isIP(host) === 4 && host.startsWith("127.");
 }
 
 function isHost(host: string): boolean {

@@ -178,7 +178,7 @@ const ConfigFile = Type.Object(
     admin: Type.Optional(
       Type.String({
         ...ListenAddress,
-        description: "Metrics, probes and the status page. SLUICE_ADMIN overrides it.",
+        description: "Metrics and probes. SLUICE_ADMIN overrides it.",
         default: "127.0.0.1:5001",
       }),
     ),

@@ -1,5 +1,6 @@
+import { isLoopbackHost } from "../loopback.ts";
 import type { BasicCredential, UpstreamSettings } from "../settings.ts";
-import { isLoopbackHost, isRegistryName } from "./addresses.ts";
+import { isRegistryName } from "./addresses.ts";
 import type { AuthDraft, ConfigDraft, ListDraft, UpstreamDraft } from "./draft.ts";
 import type { Path } from "./nodes.ts";
 import type { ConfigScope } from "./scope.ts";

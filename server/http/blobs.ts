@@ -3,19 +3,15 @@ import { StorageError } from "../../storage/errors.ts";
 import type { OpenBlob } from "../cache/blob-cache.ts";
 import type { Registry } from "../cache/cache.ts";
 import type { Source } from "../cache/source.ts";
+import { CLIENT_LIMITS } from "../limits.ts";
 import { BLOB_MEDIA_TYPE } from "../oci/media-types.ts";
+import { within } from "../within.ts";
 import type { Headers } from "./answers.ts";
 import { apiHeaders, sendNotModified } from "./answers.ts";
 import { sendChunks } from "./body.ts";
 import { etagOf, isNotModified, mayUseRange } from "./conditional.ts";
 import type { Exchange } from "./exchange.ts";
 import { parseRange, printContentRange } from "./range.ts";
-
-/**
- * Headers wait this long for the first chunk, so that an early failure is still an error and not
- * a broken body; then they go, since clients give up on headers long before they do on bytes.
- */
-const FIRST_CHUNK_WAIT_MS = 1000;
 
 /** A digest names its bytes for ever. */
 const IMMUTABLE = "max-age=31536000, immutable";
@@ -71,6 +67,9 @@ async function sendBlob(
 async function sendOpened(exchange: Exchange, digest: Digest, opened: OpenBlob): Promise<void> {
   await using blob = opened;
   const { response } = exchange;
+  if (response.destroyed) {
+    return;
+  }
   // A reader may be waiting for bytes that are minutes away: leaving is what wakes it.
   const leave = (): void => {
     blob[Symbol.asyncDispose]().then(undefined, () => undefined);
@@ -82,9 +81,9 @@ async function sendOpened(exchange: Exchange, digest: Digest, opened: OpenBlob):
     const chunks = blob[Symbol.asyncIterator]();
     try {
       const first = chunks.next();
-      const isThere = await settledWithin(first, FIRST_CHUNK_WAIT_MS);
+      const arrived = await within(first, CLIENT_LIMITS.firstChunkWaitMs);
       writeHead(exchange, digest, blob);
-      if (!isThere) {
+      if (arrived === undefined) {
         exchange.response.flushHeaders();
       }
       await sendChunks(exchange, chunks, await first);
@@ -117,16 +116,4 @@ function blobHeaders(digest: Digest): Headers {
     "cache-control": IMMUTABLE,
     "content-type": BLOB_MEDIA_TYPE,
   };
-}
-
-/** True when it resolved in time, false when the time was over first; rejects when it did in time. */
-async function settledWithin(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
-  promise.catch(() => undefined);
-  const { promise: timeout, resolve } = Promise.withResolvers<false>();
-  const timer = setTimeout(() => resolve(false), timeoutMs);
-  try {
-    return await Promise.race([promise.then(() => true), timeout]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -94,7 +94,7 @@ function fail(error: unknown, exchange: Exchange, { onFailure }: RoutesOptions):
     onFailure(error, exchange);
   }
   if (response.headersSent) {
-    response.destroy();
+    breakOff(exchange);
     return;
   }
   if (response.destroyed) {
@@ -118,6 +118,16 @@ function fail(error: unknown, exchange: Exchange, { onFailure }: RoutesOptions):
     response.statusMessage = wire.statusMessage;
   }
   response.end(exchange.isHead ? undefined : wire.body);
+}
+
+/** To an HTTP/1.0 client a body without a length ends with its connection: it must not end well. */
+function breakOff({ request, response }: Exchange): void {
+  const { socket } = response;
+  if (request.httpVersion === "1.0" && socket !== null && !("encrypted" in socket)) {
+    socket.resetAndDestroy();
+  } else {
+    response.destroy();
+  }
 }
 
 /** A request with a body, or one that was not understood: what follows it is not to be trusted. */

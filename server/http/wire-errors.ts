@@ -30,7 +30,6 @@ const WIRE_ERRORS: Readonly<Record<RegistryErrorCode | StorageErrorCode, WireErr
   "name-unknown": { status: 404, ociCode: "NAME_UNKNOWN", outcome: "not_found" },
   "manifest-unknown": { status: 404, ociCode: "MANIFEST_UNKNOWN", outcome: "not_found" },
   "blob-unknown": { status: 404, ociCode: "BLOB_UNKNOWN", outcome: "not_found" },
-  "policy-denied": { status: 403, ociCode: "DENIED", outcome: "denied" },
   "registry-unknown": { status: 403, ociCode: "DENIED", outcome: "denied" },
   "upstream-refused": { status: 403, ociCode: "DENIED", outcome: "refused" },
   "upstream-limited": { status: 429, ociCode: "TOOMANYREQUESTS", outcome: "error" },

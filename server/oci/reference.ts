@@ -7,10 +7,12 @@ const REPOSITORY_PATTERN = new RegExp(`^${COMPONENT}(?:/${COMPONENT})*$`);
 /** Of the name of a repository with its registry, as clients limit it. */
 const REPOSITORY_LENGTH_MAX = 255;
 
+/** Whether a text could be a tag. */
 export function isTag(text: string): boolean {
   return TAG_PATTERN.test(text);
 }
 
+/** Whether a text could be the name of a repository. */
 export function isRepository(text: string): boolean {
   return text.length <= REPOSITORY_LENGTH_MAX && REPOSITORY_PATTERN.test(text);
 }
@@ -27,11 +29,14 @@ export function parseRepository(text: string): string {
   return text;
 }
 
-/** @throws RegistryError `name-invalid`. */
+/**
+ * @throws RegistryError `manifest-unknown` for what no registry can have: the conformance suite of
+ *   distribution-spec v1.1.1 asks for such a tag and wants a 404.
+ */
 export function parseTag(text: string): string {
   if (!isTag(text)) {
     throw new RegistryError(
-      "name-invalid",
+      "manifest-unknown",
       `not a tag: ${shown(text)}; expected up to 128 of letters, digits, _ . - and no . or - first`,
     );
   }

@@ -36,7 +36,7 @@ export class DockerConfig {
 }
 
 /** The most specific key comes first: longer ones sort later, so the order is reversed. */
-export function parseDockerConfig(text: string): readonly Entry[] {
+function parseDockerConfig(text: string): readonly Entry[] {
   const root = objectOf(JSON.parse(text));
   const auths = objectOf(root["auths"] ?? root);
   const entries: Entry[] = [];

@@ -1,4 +1,5 @@
 import { BlockList, isIP, isIPv6 } from "node:net";
+import { isLocalhost, isLoopbackAddress, isLoopbackHost } from "../loopback.ts";
 import type { UpstreamSettings } from "../settings.ts";
 
 /**
@@ -26,14 +27,11 @@ const PRIVATE_RANGES_V6: readonly [network: string, prefix: number][] = [
   ["fe80::", 9],
   ["ff00::", 8],
 ];
-const LOOPBACK_RANGES: readonly [network: string, prefix: number][] = [["127.0.0.0", 8]];
-const LOOPBACK_RANGES_V6: readonly [network: string, prefix: number][] = [["::1", 128]];
 
 /** IPv6 forms that carry an IPv4 address: mapped, compatible, and NAT64 (RFC 6052). */
 const EMBEDDINGS = ["::ffff:", "::", "64:ff9b::"];
 
-const privateAddresses = blockListOf(PRIVATE_RANGES, PRIVATE_RANGES_V6);
-const loopbackAddresses = blockListOf(LOOPBACK_RANGES, LOOPBACK_RANGES_V6);
+const PRIVATE = privateAddresses();
 
 /**
  * Where an upstream may send us. What the configuration names is trusted wherever it lives; what
@@ -56,10 +54,10 @@ export class TargetPolicy {
     if (this.#configured.has(hostname)) {
       return true;
     }
-    if (isIn(loopbackAddresses, address)) {
+    if (isLoopbackAddress(address)) {
       return this.#allowsLoopback;
     }
-    return !isIn(privateAddresses, address);
+    return !PRIVATE.check(address, isIPv6(address) ? "ipv6" : "ipv4");
   }
 
   /** Why `target`, named by an answer of `from`, must not be asked; undefined when it may be. */
@@ -104,31 +102,15 @@ export function isSameOrigin(one: URL, other: URL): boolean {
   return one.origin === other.origin;
 }
 
-function isLoopbackHost(hostname: string): boolean {
-  return isLocalhost(hostname) || (isIP(hostname) !== 0 && isIn(loopbackAddresses, hostname));
-}
-
-/** RFC 6761 §6.3. */
-function isLocalhost(hostname: string): boolean {
-  return hostname === "localhost" || hostname.endsWith(".localhost");
-}
-
-function isIn(list: BlockList, address: string): boolean {
-  return list.check(address, isIPv6(address) ? "ipv6" : "ipv4");
-}
-
-function blockListOf(
-  ranges: readonly [network: string, prefix: number][],
-  rangesV6: readonly [network: string, prefix: number][],
-): BlockList {
+function privateAddresses(): BlockList {
   const list = new BlockList();
-  for (const [network, prefix] of ranges) {
+  for (const [network, prefix] of PRIVATE_RANGES) {
     list.addSubnet(network, prefix, "ipv4");
     for (const embedding of EMBEDDINGS) {
       list.addSubnet(`${embedding}${network}`, prefix + 96, "ipv6");
     }
   }
-  for (const [network, prefix] of rangesV6) {
+  for (const [network, prefix] of PRIVATE_RANGES_V6) {
     list.addSubnet(network, prefix, "ipv6");
   }
   return list;

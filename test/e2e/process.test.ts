@@ -133,6 +133,9 @@ t.test("a changed file is taken over while pulls go on; a wrong one is not", asy
   }
   t.equal(await pull("new.example"), 200);
   t.equal(await pull("old.example"), 403);
+  const metrics = await (await fetch(`${sluice.admin}/metrics`)).text();
+  t.match(metrics, 'sluice_upstream_up{upstream="new.example"} 1');
+  t.notMatch(metrics, 'sluice_upstream_up{upstream="old.example"}', "nobody is alerted of it");
 });
 
 t.test("it serves with TLS, and takes a renewed certificate without a restart", async (t) => {

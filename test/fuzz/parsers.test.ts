@@ -78,6 +78,7 @@ t.test("any target is parsed into the grammar, or refused with a code", (t) => {
   t.ok(parsed > 0);
   const codes = [
     "digest-invalid",
+    "manifest-unknown",
     "name-invalid",
     "pagination-invalid",
     "path-unknown",
