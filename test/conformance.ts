@@ -1,7 +1,7 @@
 /**
  * The pull and discovery categories of the OCI conformance suite against Sluice before a real
- * docker-registry: `node test/conformance.ts SUITE`, SUITE being what `go test -c` makes of the
- * folder `conformance` of opencontainers/distribution-spec at v1.1.1. Not part of `npm test`.
+ * docker-registry: `node test/conformance.ts SUITE`, SUITE being the program of that suite at
+ * version 1.1.1. Not part of `npm test`.
  */
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
