@@ -23,11 +23,13 @@ export async function scanDisk(
   },
 ): Promise<void> {
   const startedMs = options.now();
+  // Of files: their times are the wall clock's. What is newer was committed by us, row and all.
+  const startedWallMs = Date.now();
   for (const algorithm of ALGORITHMS) {
     for (let first = 0; first < 256 && !options.signal.aborted; first += 1) {
       const prefix = first.toString(16).padStart(2, "0");
       try {
-        await scanFolder(layout, index, { algorithm, prefix, startedMs });
+        await scanFolder(layout, index, { algorithm, prefix, startedMs, startedWallMs });
       } catch (error) {
         options.events.failed("scan", reasonOf(error), error);
         return;
@@ -57,7 +59,12 @@ export async function listFolder(folder: string): Promise<readonly string[]> {
 async function scanFolder(
   layout: DiskLayout,
   index: BlobIndex,
-  at: { readonly algorithm: string; readonly prefix: string; readonly startedMs: number },
+  at: {
+    readonly algorithm: string;
+    readonly prefix: string;
+    readonly startedMs: number;
+    readonly startedWallMs: number;
+  },
 ): Promise<void> {
   const folder = join(layout.blobsFolder, at.algorithm, at.prefix);
   const onDisk = new Set<string>();
@@ -82,7 +89,7 @@ async function scanFolder(
       const found = await stat(join(folder, text.slice(at.algorithm.length + 1))).catch(
         () => undefined,
       );
-      if (digest !== undefined && found?.isFile() === true) {
+      if (digest !== undefined && found?.isFile() === true && found.mtimeMs < at.startedWallMs) {
         index.add(digest, found.size, Math.round(found.mtimeMs));
       }
     }

@@ -16,7 +16,7 @@ import type { StoreEvents, StoreOperation } from "./store-events.ts";
 import { reasonOf } from "./store-events.ts";
 
 /** Of all readers together: 1 MiB each for the first dozens, then smaller ones. */
-const READ_BUFFERS_BYTES = 48 * 1024 * 1024;
+const READ_BUFFERS_BYTES = 32 * 1024 * 1024;
 const VERIFIED_MAX = 200_000;
 /** A blob that could not be read counts as absent for this long: what is fetched replaces it. */
 const UNREADABLE_MS = 10_000;
@@ -42,6 +42,8 @@ export class DiskStore implements BlobStore {
   readonly #pool = new BufferPool(READ_BUFFERS_BYTES);
   readonly #verified = new LRUCache<Digest, true>({ max: VERIFIED_MAX });
   readonly #unreadable = new LRUCache<Digest, true>({ max: UNREADABLE_MAX, ttl: UNREADABLE_MS });
+
+  readonly #leftBehind = new Set<string>();
 
   constructor(options: DiskStoreOptions) {
     this.#layout = options.layout;
@@ -121,6 +123,7 @@ export class DiskStore implements BlobStore {
           reservation[Symbol.dispose]();
         },
         closed: () => reservation[Symbol.dispose](),
+        leftBehind: (file) => this.#leftBehind.add(file),
       });
     } catch (error) {
       reservation[Symbol.dispose]();
@@ -141,6 +144,16 @@ export class DiskStore implements BlobStore {
     }
     this.#index.remove(digest);
     return true;
+  }
+
+  /** Removes the temporary files that could not be removed when they should have been. */
+  async tidy(): Promise<void> {
+    for (const file of this.#leftBehind) {
+      await rm(file, { force: true }).then(
+        () => this.#leftBehind.delete(file),
+        () => undefined,
+      );
+    }
   }
 
   async #openFile(digest: Digest): Promise<FileHandle | undefined> {

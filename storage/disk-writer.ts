@@ -12,6 +12,8 @@ export interface DiskWriterHooks {
   committed(sizeBytes: number): void;
   /** The writer is gone, committed or not. Called once. */
   closed(): void;
+  /** A temporary file that could not be removed: the disk may be read-only for a while. */
+  leftBehind(file: string): void;
 }
 
 /** A temporary file that becomes a blob, or goes away. */
@@ -93,7 +95,7 @@ export class DiskWriter implements BlobWriter {
     this.#hooks.closed();
     await this.#handle.close();
     if (!this.#isCommitted) {
-      await rm(this.#file, { force: true });
+      await rm(this.#file, { force: true }).catch(() => this.#hooks.leftBehind(this.#file));
     }
   }
 }

@@ -61,6 +61,7 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
   const upkeep = setInterval(() => {
     database.checkFile();
     index.flush();
+    blobs.tidy().catch((error: unknown) => events.failed("delete", reasonOf(error), error));
     budget.enforce().catch((error: unknown) => events.failed("evict", reasonOf(error), error));
   }, UPKEEP_MS);
   upkeep.unref();

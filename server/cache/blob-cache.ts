@@ -29,6 +29,12 @@ export interface OpenBlob extends AsyncIterable<Uint8Array>, AsyncDisposable {
 /** Picks the part to send once the size is known; undefined is all of it. May throw. */
 export type ChooseRange = (sizeBytes: number | undefined) => ByteRange | undefined;
 
+export interface BlobAsk {
+  readonly choose: ChooseRange;
+  /** Whoever asked has left: nothing is waited for, or kept in line, on their account. */
+  readonly signal: AbortSignal;
+}
+
 export interface BlobCacheOptions {
   readonly store: BlobStore;
   readonly contents: Contents;
@@ -74,8 +80,8 @@ export class BlobCache {
     return { sizeBytes: await this.#prove(source, digest), outcome: "miss" };
   }
 
-  async open(source: Source, digest: Digest, choose: ChooseRange): Promise<OpenBlob> {
-    return (await this.#openHeld(source, digest, choose)) ?? this.#follow(source, digest, choose);
+  async open(source: Source, digest: Digest, ask: BlobAsk): Promise<OpenBlob> {
+    return (await this.#openHeld(source, digest, ask.choose)) ?? this.#follow(source, digest, ask);
   }
 
   /** Ends all downloads. */
@@ -129,7 +135,7 @@ export class BlobCache {
     }
   }
 
-  async #follow(source: Source, digest: Digest, choose: ChooseRange): Promise<OpenBlob> {
+  async #follow(source: Source, digest: Digest, ask: BlobAsk): Promise<OpenBlob> {
     for (let joins = 0; ; joins += 1) {
       const fill = await this.#runningOrNew(source, digest);
       const reader = fill.join();
@@ -139,8 +145,8 @@ export class BlobCache {
       try {
         await this.#admit(source, fill);
         isAdmitted = true;
-        const sizeBytes = await fill.opened;
-        const range = choose(sizeBytes);
+        const sizeBytes = await unlessAborted(fill.opened, ask.signal);
+        const range = ask.choose(sizeBytes);
         if (range !== undefined) {
           reader.select(range);
         }
@@ -149,7 +155,13 @@ export class BlobCache {
         await reader[Symbol.asyncDispose]();
         // Another repository's trouble is not ours: our own may well have the blob.
         const isOurs = nameOf(fill.source) === nameOf(source);
-        if (!isAdmitted || isOurs || !(await hasFailed(fill)) || joins >= JOINS_MAX) {
+        if (
+          ask.signal.aborted ||
+          !isAdmitted ||
+          isOurs ||
+          !(await hasFailed(fill)) ||
+          joins >= JOINS_MAX
+        ) {
           throw error;
         }
         await fill.done;
@@ -269,6 +281,19 @@ class FollowedBlob implements OpenBlob {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#reader[Symbol.asyncDispose]();
+  }
+}
+
+/** Rejects with the signal's reason when it is aborted first. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
   }
 }
 

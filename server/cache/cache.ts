@@ -4,7 +4,7 @@ import type { MetadataStore } from "../../storage/metadata-store.ts";
 import { reasonOf } from "../../storage/store-events.ts";
 import type { Metrics } from "../metrics.ts";
 import type { TagsPage } from "../upstream/upstream.ts";
-import type { BlobStat, ChooseRange, OpenBlob } from "./blob-cache.ts";
+import type { BlobAsk, BlobStat, OpenBlob } from "./blob-cache.ts";
 import { BlobCache } from "./blob-cache.ts";
 import { Contents } from "./contents.ts";
 import type { FoundList } from "./list-cache.ts";
@@ -29,7 +29,7 @@ export interface Registry {
   manifestByDigest(source: Source, digest: Digest): Promise<FoundManifest>;
   manifestByTag(source: Source, tag: string): Promise<FoundTag>;
   statBlob(source: Source, digest: Digest): Promise<BlobStat>;
-  openBlob(source: Source, digest: Digest, choose: ChooseRange): Promise<OpenBlob>;
+  openBlob(source: Source, digest: Digest, ask: BlobAsk): Promise<OpenBlob>;
   tags(source: Source, page: PageRequest): Promise<FoundList<TagsPage>>;
   referrers(source: Source, digest: Digest): Promise<FoundList<readonly ReferrerDescriptor[]>>;
 }
@@ -88,8 +88,8 @@ export class Cache implements Registry, AsyncDisposable {
     return this.#blobs.stat(source, digest);
   }
 
-  openBlob(source: Source, digest: Digest, choose: ChooseRange): Promise<OpenBlob> {
-    return this.#blobs.open(source, digest, choose);
+  openBlob(source: Source, digest: Digest, ask: BlobAsk): Promise<OpenBlob> {
+    return this.#blobs.open(source, digest, ask);
   }
 
   tags(source: Source, page: PageRequest): Promise<FoundList<TagsPage>> {

@@ -3,7 +3,7 @@ import { BufferPool } from "../../storage/buffer-pool.ts";
 import type { FillBlocks } from "./fill-blocks.ts";
 
 /** Of all readers of all fills that are too far behind for what is in memory. */
-const FOLLOW_BUFFERS_BYTES = 32 * 1024 * 1024;
+const FOLLOW_BUFFERS_BYTES = 16 * 1024 * 1024;
 const FOLLOW_POOL = new BufferPool(FOLLOW_BUFFERS_BYTES);
 
 /** What a reader sees of the download that it follows. */

@@ -47,6 +47,7 @@ export class Fill implements Followed {
   #blocks: FillBlocks | undefined;
   #writer: BlobWriter | undefined;
   #sizeBytes: number | undefined;
+  #isInLine = true;
   #isPaused = false;
   /** Small enough to wait for the proof, so that wrong bytes are a clean error. */
   #isSoonProved = false;
@@ -150,6 +151,7 @@ export class Fill implements Followed {
   async #run(opened: (sizeBytes: number | undefined) => void): Promise<void> {
     const { upstream } = this.source;
     const leave = await this.#options.gate.enter(upstream.name, this.#download.signal);
+    this.#isInLine = false;
     try {
       this.#sizeBytes = this.#agreeOnSize(await this.#download.open());
       await this.#prepare();
@@ -280,6 +282,8 @@ export class Fill implements Followed {
   async #lastReaderLeft(): Promise<void> {
     if (this.#isOver) {
       await this.#closeWhenUnread();
+    } else if (this.#isInLine) {
+      this.cancel(new Error(`nobody waits for ${this.digest} any more`));
     } else if (!this.#isVerified) {
       this.#abandoned = setTimeout(() => {
         if (this.#readers.size === 0 && !this.#isWorthFinishing()) {

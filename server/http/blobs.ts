@@ -1,6 +1,6 @@
 import type { Digest } from "../../storage/digest.ts";
 import { StorageError } from "../../storage/errors.ts";
-import type { OpenBlob } from "../cache/blob-cache.ts";
+import type { ChooseRange, OpenBlob } from "../cache/blob-cache.ts";
 import type { Registry } from "../cache/cache.ts";
 import type { Source } from "../cache/source.ts";
 import { CLIENT_LIMITS } from "../limits.ts";
@@ -49,10 +49,12 @@ async function sendBlob(
   const rangeHeader = mayUseRange(exchange.header("if-range"), digest)
     ? exchange.header("range")
     : undefined;
+  const left = new AbortController();
+  exchange.response.once("close", () => left.abort());
+  const choose: ChooseRange = (sizeBytes) =>
+    sizeBytes === undefined ? undefined : parseRange(rangeHeader, sizeBytes);
   const open = (): Promise<OpenBlob> =>
-    registry.openBlob(source, digest, (sizeBytes) =>
-      sizeBytes === undefined ? undefined : parseRange(rangeHeader, sizeBytes),
-    );
+    registry.openBlob(source, digest, { choose, signal: left.signal });
   try {
     await sendOpened(exchange, digest, await open());
   } catch (error) {

@@ -86,8 +86,11 @@ function referenceOf(target: PullTarget): string | undefined {
 
 /** Before the headers an error is an answer; after them it can only be a broken connection. */
 function fail(error: unknown, exchange: Exchange, { onFailure }: RoutesOptions): void {
-  const wire = toWire(error);
   const { response } = exchange;
+  if (response.destroyed && !response.headersSent) {
+    return; // the client left before there was an answer: that is nobody's failure
+  }
+  const wire = toWire(error);
   exchange.outcome = wire.outcome;
   exchange.failure = wire.reason;
   if (wire.status >= 500 || wire.status === 429) {
@@ -95,9 +98,6 @@ function fail(error: unknown, exchange: Exchange, { onFailure }: RoutesOptions):
   }
   if (response.headersSent) {
     breakOff(exchange);
-    return;
-  }
-  if (response.destroyed) {
     return;
   }
   for (const [name, value] of Object.entries(wire.headers)) {

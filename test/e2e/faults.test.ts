@@ -295,3 +295,25 @@ t.test("a held blob that cannot be read is fetched again", toolOptions("strace")
   t.ok(bytes.equals(await fetchBytes(url)));
   t.equal(upstream.getsOf(digest), 2);
 });
+
+t.test("clients that leave while they wait in line do not keep others out of it", async (t) => {
+  const { upstream, proxy } = await rig(t);
+  const hung = upstream.on({ path: /hung/ }, { hang: true });
+  const digests = Array.from({ length: 40 }, () => upstream.addBlob("hung/web", randomBytes(1000)));
+  const requests = digests.map((digest) => {
+    const request = get(`${proxy.url}${blobPath(digest, "hung/web")}`, { agent: false });
+    request.on("error", () => undefined);
+    return request;
+  });
+  await proxy.metricBecomes("sluice_fills_in_flight", 40);
+  t.equal(upstream.inFlight, 16, "so many a host");
+  for (const request of requests) {
+    request.destroy();
+  }
+  await proxy.metricBecomes("sluice_fills_in_flight", 16);
+  hung.release();
+  await proxy.metricBecomes("sluice_fills_in_flight", 0);
+  const bytes = randomBytes(1000);
+  const digest = upstream.addBlob(REPOSITORY, bytes);
+  t.ok(bytes.equals(await fetchBytes(proxy.url + blobPath(digest))));
+});
