@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import type { Logger } from "pino";
 import { pino, stdSerializers } from "pino";
 import packageJson from "../../package.json" with { type: "json" };
@@ -30,7 +32,20 @@ export async function serve(options: ServeOptions): Promise<void> {
     log.error({ err: error }, "a promise was left alone: please report this");
   });
   drainOnSignal({ app, reloader, accessLog, log });
+  forgetTheStart();
   log.info({ registry: app.registryUrl, admin: app.adminUrl }, "listening");
+}
+
+/**
+ * Collects what starting left behind: sources, parsers' tables. V8 would keep the room for it, and
+ * the process would peak 6 MiB higher. Node has no other way to ask for it without a flag.
+ */
+function forgetTheStart(): void {
+  setFlagsFromString("--expose-gc");
+  const collect: unknown = runInNewContext("gc");
+  if (typeof collect === "function") {
+    collect({ type: "major", execution: "sync", flavor: "last-resort" });
+  }
 }
 
 interface Running {
