@@ -20,6 +20,7 @@ apt_packages=(
   podman
   prometheus          # prometheus, promtool
   skopeo
+  strace              # makes a disk fail under the proxy
   zstd
 )
 
