@@ -15,7 +15,7 @@ import { DiskWriter } from "./disk-writer.ts";
 import type { StoreEvents, StoreOperation } from "./store-events.ts";
 import { reasonOf } from "./store-events.ts";
 
-/** Of all readers together: 1 MiB each for the first dozens, then smaller ones. */
+/** Of all readers together: 1 MiB each for the first dozen, then smaller ones. */
 const READ_BUFFERS_BYTES = 32 * 1024 * 1024;
 const VERIFIED_MAX = 200_000;
 /** A blob that could not be read counts as absent for this long: what is fetched replaces it. */

@@ -35,5 +35,4 @@ export interface MetadataStore {
   getContent(repository: RepositoryName, digest: Digest): Promise<ContentRecord | undefined>;
   /** A media type or size that was known is kept where the new record has none. */
   putContents(repository: RepositoryName, records: readonly ContentRecord[]): Promise<void>;
-  deleteContent(repository: RepositoryName, digest: Digest): Promise<void>;
 }

@@ -53,7 +53,6 @@ interface Statements {
   readonly putHistory: StatementSync;
   readonly getContent: StatementSync;
   readonly putContent: StatementSync;
-  readonly deleteContent: StatementSync;
 }
 
 /** Names in node:sqlite. Reads take microseconds, so they are not moved off the main thread. */
@@ -76,7 +75,6 @@ export class SqliteMetadata implements MetadataStore {
           "SELECT size, media_type FROM contents WHERE repository = ? AND digest = ?",
         ),
         putContent: db.prepare(PUT_CONTENT),
-        deleteContent: db.prepare("DELETE FROM contents WHERE repository = ? AND digest = ?"),
       };
     });
   }
@@ -134,9 +132,5 @@ export class SqliteMetadata implements MetadataStore {
         this.#statements?.putContent.run(repository, digest, sizeBytes ?? null, mediaType ?? null);
       }
     });
-  }
-
-  async deleteContent(repository: RepositoryName, digest: Digest): Promise<void> {
-    this.#database.use(() => this.#statements?.deleteContent.run(repository, digest));
   }
 }

@@ -51,12 +51,6 @@ export class Contents {
     await this.#metadata.putContents(name, unknown);
   }
 
-  async remove(source: Source, digest: Digest): Promise<void> {
-    const name = nameOf(source);
-    this.#recent.delete(`${name}@${digest}`);
-    await this.#metadata.deleteContent(name, digest);
-  }
-
   #knows(key: string, record: ContentRecord): boolean {
     const known = this.#recent.get(key);
     return (

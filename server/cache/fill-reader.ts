@@ -12,8 +12,6 @@ export interface Followed {
   readonly writer: BlobWriter | undefined;
   /** Readers may go up to here and no further. */
   visibleEnd(): number;
-  /** Known once the download is done, or when the upstream said so. */
-  totalBytes(): number | undefined;
   /** Nothing more will become visible. */
   isVerified(): boolean;
   /** Resolves when more is visible, or rejects when the download failed. */

@@ -123,10 +123,6 @@ export class Fill implements Followed {
     return Math.max(0, Math.min(received, end - holdBackBytes(this.#sizeBytes)));
   }
 
-  totalBytes(): number | undefined {
-    return this.#sizeBytes;
-  }
-
   isVerified(): boolean {
     return this.#isVerified;
   }

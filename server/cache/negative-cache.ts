@@ -36,10 +36,6 @@ export class NegativeCache {
     return this.#errors.get(key);
   }
 
-  forget(key: string): void {
-    this.#errors.delete(key);
-  }
-
   #remember(key: string, error: unknown): void {
     if (error instanceof RegistryError) {
       const ttl = ttlMs(error);

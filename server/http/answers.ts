@@ -3,6 +3,9 @@ import type { Exchange } from "./exchange.ts";
 
 export type Headers = Record<string, string | number>;
 
+/** Warnings are for people, and headers are bounded. */
+const WARNING_LENGTH_MAX = 1024;
+
 /** Larger bodies are sent as they are: copying them would cost more. */
 const ONE_WRITE_BYTES_MAX = 65_536;
 
@@ -51,12 +54,11 @@ export function sendNotModified(exchange: Exchange, headers: Headers): void {
   exchange.response.end();
 }
 
-/** `Warning` as RFC 7234 §5.5 has it: crane, oras and regctl print 299, 110 marks a stale answer. */
-export function warning(code: 110 | 299, text: string): Headers {
-  const quoted = text.replace(/[^\x20-\x7e]+/g, " ").replace(/["\\]/g, "'");
-  return { warning: `${code} - "${quoted.slice(0, 1024)}"` };
-}
-
+/** `Warning: 110` (RFC 7234 §5.5.1) on an answer that is past its freshness; nothing on others. */
 export function staleWarning(because: string | undefined): Headers {
-  return because === undefined ? {} : warning(110, `response is stale: ${because}`);
+  if (because === undefined) {
+    return {};
+  }
+  const quoted = because.replace(/[^\x20-\x7e]+/g, " ").replace(/["\\]/g, "'");
+  return { warning: `110 - "response is stale: ${quoted.slice(0, WARNING_LENGTH_MAX)}"` };
 }

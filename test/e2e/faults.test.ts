@@ -11,7 +11,6 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import type { IncomingMessage } from "node:http";
 import { get } from "node:http";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -23,6 +22,7 @@ import { hexOf } from "../../storage/digest.ts";
 import type { FakeUpstream } from "../support/fake-upstream.ts";
 import { startFakeUpstream } from "../support/fake-upstream.ts";
 import { Daemon } from "../support/processes.ts";
+import { fetchBytes, open } from "../support/requests.ts";
 import { SluiceProcess } from "../support/sluice-process.ts";
 import type { TestProxy } from "../support/start-proxy.ts";
 import { startProxy } from "../support/start-proxy.ts";
@@ -71,20 +71,6 @@ async function rig(t: Test): Promise<{ upstream: FakeUpstream; proxy: TestProxy 
 
 function blobPath(digest: string, repository: string = REPOSITORY): string {
   return `/v2/${repository}/blobs/${digest}`;
-}
-
-async function fetchBytes(url: string, headers: Record<string, string> = {}): Promise<Buffer> {
-  const response = await fetch(url, { headers });
-  return Buffer.from(await response.arrayBuffer());
-}
-
-/** The response as soon as its headers are there; the body waits. */
-async function open(url: string, headers: Record<string, string> = {}): Promise<IncomingMessage> {
-  const request = get(url, { headers, agent: false });
-  request.on("error", () => undefined);
-  const [response] = (await once(request, "response")) as [IncomingMessage];
-  response.on("error", () => undefined);
-  return response;
 }
 
 /** All that a connection answers, and how it ended. */

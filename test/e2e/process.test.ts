@@ -1,28 +1,16 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readdirSync, writeFileSync } from "node:fs";
-import type { IncomingMessage } from "node:http";
-import { get } from "node:http";
 import { request as requestTls } from "node:https";
 import { join } from "node:path";
 import t from "tap";
 import { startFakeUpstream } from "../support/fake-upstream.ts";
+import { fetchBytes, open } from "../support/requests.ts";
 import { SluiceProcess } from "../support/sluice-process.ts";
 import { GOOD_CERTIFICATE, TEST_CA, WRONG_NAME_CERTIFICATE } from "../support/tls-fixture.ts";
 
 const MIB = 1024 * 1024;
 const REPOSITORY = "app/web";
-
-async function open(url: string): Promise<IncomingMessage> {
-  const request = get(url, { agent: false });
-  const [response] = (await once(request, "response")) as [IncomingMessage];
-  response.on("error", () => undefined);
-  return response;
-}
-
-async function fetchBytes(url: string): Promise<Buffer> {
-  return Buffer.from(await (await fetch(url)).arrayBuffer());
-}
 
 t.test(
   "killed in the middle of a download, it starts again and serves nothing wrong",

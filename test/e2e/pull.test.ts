@@ -1,14 +1,13 @@
 import { createHash, randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
-import { get } from "node:http";
 import { join } from "node:path";
 import type { Test } from "tap";
 import t from "tap";
 import { digestOf, hexOf } from "../../storage/digest.ts";
 import type { FakeUpstream } from "../support/fake-upstream.ts";
 import { startFakeUpstream } from "../support/fake-upstream.ts";
+import { fetchBytes, open } from "../support/requests.ts";
 import type { TestProxy } from "../support/start-proxy.ts";
 import { startProxy } from "../support/start-proxy.ts";
 
@@ -24,20 +23,6 @@ async function rig(t: Test): Promise<{ upstream: FakeUpstream; proxy: TestProxy 
 
 function blobUrl(proxy: TestProxy, digest: string, repository: string = REPOSITORY): string {
   return `${proxy.url}/v2/${repository}/blobs/${digest}`;
-}
-
-async function fetchBytes(url: string, headers: Record<string, string> = {}): Promise<Buffer> {
-  const response = await fetch(url, { headers });
-  return Buffer.from(await response.arrayBuffer());
-}
-
-/** The response as soon as its headers are there; the body waits. */
-async function open(url: string, headers: Record<string, string> = {}): Promise<IncomingMessage> {
-  const request = get(url, { headers, agent: false });
-  request.on("error", () => undefined);
-  const [response] = (await once(request, "response")) as [IncomingMessage];
-  response.on("error", () => undefined);
-  return response;
 }
 
 async function readUpTo(response: IncomingMessage, bytes: number): Promise<Buffer> {
