@@ -1,3 +1,5 @@
+import type { AuditSettings, PolicySettings, TrustSettings } from "./policy-settings.ts";
+
 /**
  * What the program runs on, once the configuration has been read: checked, resolved against the
  * folder of the file, defaults filled in, frozen. Only config.ts makes one.
@@ -11,6 +13,11 @@ export interface Settings {
   readonly defaultUpstream: string | undefined;
   readonly upstreams: readonly UpstreamSettings[];
   readonly credentials: CredentialSettings;
+  /** Without one everything is served, and counted. */
+  readonly policy?: PolicySettings;
+  readonly trust: TrustSettings;
+  /** Undefined: decisions are not written down. */
+  readonly audit?: AuditSettings;
   readonly accessLog: LogTarget;
 }
 

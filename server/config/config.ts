@@ -99,6 +99,7 @@ function readSettings(scope: ConfigScope, draft: ConfigDraft): Settings {
     defaultUpstream: readDefaultUpstream(scope, draft, upstreams),
     upstreams,
     credentials: dockerConfigFile === undefined ? {} : { dockerConfigFile },
+    trust: { publicGood: "bundled" },
     accessLog: readLogTarget(scope, draft.accessLog),
   };
 }

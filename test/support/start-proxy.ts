@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Test } from "tap";
 import type { Logger } from "../../server/app.ts";
 import { App } from "../../server/app.ts";
+import type { PolicySettings } from "../../server/policy-settings.ts";
 import type { Settings, UpstreamSettings } from "../../server/settings.ts";
 
 export interface ProxyOptions {
@@ -11,6 +12,7 @@ export interface ProxyOptions {
   readonly dataPath?: string;
   readonly maxBytes?: number;
   readonly verifyReads?: "first" | "always" | "never";
+  readonly policy?: PolicySettings;
   readonly now?: () => number;
 }
 
@@ -88,6 +90,8 @@ function settingsFor(options: ProxyOptions, dataPath: string): Settings {
     defaultUpstream: upstreams[0]?.name,
     upstreams,
     credentials: {},
+    ...(options.policy !== undefined && { policy: options.policy }),
+    trust: { publicGood: "bundled" },
     accessLog: "stdout",
   };
 }
