@@ -5,6 +5,7 @@
 # $SLUICE_TOOLS/bin, which .ci/run puts on PATH.
 set -euo pipefail
 
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools="${SLUICE_TOOLS:-$HOME/.cache/sluice-tools}"
 bin="$tools/bin"
 stamps="$tools/stamps"
@@ -97,30 +98,31 @@ go_tool() {
   put_in_place "$work/${binary##*/}" "$name" "$package"
 }
 
-# oras has a replace directive that `go install` refuses, so it is built as a requirement of a module.
-oras_tool() {
-  local version=v1.2.3 module="$work/oras-module"
-  is_stamped oras "$version" && return
-  find_go oras
-  echo "go: oras $version"
+# module_tool NAME MODULE VERSION PACKAGE: what has a replace directive, which `go install` refuses,
+# is built as a requirement of a module. PACKAGE may be a .go file of ours that uses MODULE.
+module_tool() {
+  local name=$1 path=$2 version=$3 package=$4 module="$work/$1-module" stamp=$3
+  [[ $package != *.go ]] || stamp="$version $(sha256sum <"$package" | cut -c1-16)"
+  is_stamped "$name" "$stamp" && return
+  find_go "$name"
+  echo "go: $name $version"
   mkdir "$module"
-  cat >"$module/tools.go" <<'GO'
-//go:build tools
-
-package tools
-
-import _ "oras.land/oras/cmd/oras"
-GO
+  if [[ $package == *.go ]]; then
+    cp "$package" "$module/main.go"
+    package=.
+  else
+    printf '//go:build tools\n\npackage tools\n\nimport _ "%s"\n' "$package" >"$module/tools.go"
+  fi
   (
     cd "$module"
     {
-      go mod init sluice.local/oras
-      go mod edit -require="oras.land/oras@$version"
+      go mod init "sluice.local/$name"
+      go mod edit -require="$path@$version"
       go mod tidy
-    } >"$work/oras.log" 2>&1 || fail "go could not resolve oras: $(tail -5 "$work/oras.log")"
-    CGO_ENABLED=0 go build -buildvcs=false -ldflags='-s -w' -o "$work/oras" oras.land/oras/cmd/oras
+    } >"$work/$name.log" 2>&1 || fail "go could not resolve $name: $(tail -5 "$work/$name.log")"
+    CGO_ENABLED=0 go build -buildvcs=false -ldflags='-s -w' -o "$work/$name" "$package"
   )
-  put_in_place "$work/oras" oras "$version"
+  put_in_place "$work/$name" "$name" "$stamp"
 }
 
 # A root file system that the image builder cuts into layers.
@@ -142,6 +144,10 @@ go_tool regctl github.com/regclient/regclient/cmd/regctl@v0.11.7
 go_tool distribution-3 github.com/distribution/distribution/v3/cmd/registry@v3.0.0
 go_tool containerd-2 github.com/containerd/containerd/v2/cmd/containerd@v2.4.2
 go_tool ctr-2 github.com/containerd/containerd/v2/cmd/ctr@v2.4.2
-oras_tool
+go_tool cosign github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3
+module_tool oras oras.land/oras v1.2.3 oras.land/oras/cmd/oras
+module_tool notation github.com/notaryproject/notation v1.3.2 github.com/notaryproject/notation/cmd/notation
+module_tool referrers-registry github.com/google/go-containerregistry v0.22.1 \
+  "$here/../test/support/referrers-registry.go"
 debian_rootfs
 echo "tools: $bin"

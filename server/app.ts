@@ -5,6 +5,8 @@ import type { Disk } from "../storage/disk.ts";
 import { openDisk } from "../storage/disk.ts";
 import type { StoreEvents } from "../storage/store-events.ts";
 import { createAdminServer } from "./admin/server.ts";
+import type { AuditSink } from "./audit.ts";
+import { Audit } from "./audit.ts";
 import { Cache } from "./cache/cache.ts";
 import type { LineSink } from "./http/access-log.ts";
 import { AccessLog } from "./http/access-log.ts";
@@ -12,6 +14,8 @@ import type { Exchange } from "./http/exchange.ts";
 import { createRegistryServer, reloadTls } from "./http/server.ts";
 import { DRAIN_LIMITS } from "./limits.ts";
 import { Metrics } from "./metrics.ts";
+import { PolicyEngine } from "./policy/engine.ts";
+import { PolicyGate } from "./policy/gate.ts";
 import { Readiness } from "./readiness.ts";
 import type { Address, Settings } from "./settings.ts";
 import { UpstreamSet } from "./upstream/upstream-set.ts";
@@ -27,6 +31,8 @@ export interface AppOptions {
   readonly version: string;
   readonly log: Logger;
   readonly accessLog: LineSink;
+  /** Where decisions are written down; undefined: nowhere. */
+  readonly audit?: AuditSink;
   /** The wall clock in milliseconds; tests set it. */
   readonly now?: () => number;
 }
@@ -41,6 +47,7 @@ export class App implements AsyncDisposable {
   readonly #version: string;
   readonly #disk: Disk;
   readonly #cache: Cache;
+  readonly #policy: PolicyEngine;
   readonly #readiness: Readiness;
   readonly #registryServer: FastifyInstance;
   readonly #adminServer: FastifyInstance;
@@ -67,18 +74,34 @@ export class App implements AsyncDisposable {
         log.warn({ err: error, operation }, "the store failed; the pull goes on without it");
       },
     });
-    this.#registryServer = createRegistryServer({
+    this.#policy = new PolicyEngine({
       registry: this.#cache,
+      evidence: disk.evidence,
+      metrics,
+      log,
+      dataPath: settings.storage.disk.path,
+      now: options.now ?? Date.now,
+      onRevision: (revision) => metrics.build(options.version, revision),
+    });
+    this.#registryServer = createRegistryServer({
+      registry: new PolicyGate(this.#cache, () => this.#policy.assessor),
       upstreams: () => this.#upstreams,
       onFailure: (error, exchange) => this.#logFailure(error, exchange),
       isDraining: () => readiness.isDraining,
-      metrics,
-      accessLog: new AccessLog(options.accessLog),
+      records: {
+        metrics,
+        accessLog: new AccessLog(options.accessLog),
+        audit: options.audit && new Audit(options.audit, options.now),
+      },
       tls: settings.tls,
     });
     this.#adminServer = createAdminServer({
       metrics,
-      readiness: () => readiness.report(this.#upstreams.health()),
+      readiness: () =>
+        readiness.report({
+          upstreams: this.#upstreams.health(),
+          trustProblem: this.#policy.trustProblem,
+        }),
     });
     metrics.build(options.version, "none");
     metrics.watchStore("disk", () => disk.usage());
@@ -102,6 +125,7 @@ export class App implements AsyncDisposable {
     const disk = await openDisk({ ...place, verifyReads, events });
     const app = new App(options, metrics, disk, readiness);
     try {
+      (await app.#policy.prepare(settings))();
       await listen(app.#adminServer, settings.admin);
       await listen(app.#registryServer, settings.listen);
     } catch (error) {
@@ -122,6 +146,7 @@ export class App implements AsyncDisposable {
 
   /** Takes all of the new settings that can change while running, or throws and takes none. */
   async apply(settings: Settings): Promise<void> {
+    const takePolicy = await this.#policy.prepare(settings);
     const upstreams = this.#createUpstreams(settings);
     try {
       if (settings.tls !== undefined) {
@@ -131,6 +156,7 @@ export class App implements AsyncDisposable {
       await upstreams.close();
       throw error;
     }
+    takePolicy();
     const before = this.#upstreams;
     this.#upstreams = upstreams;
     this.#settings = settings;
@@ -169,6 +195,7 @@ export class App implements AsyncDisposable {
     this.#readiness.isDraining = true;
     this.#registryServer.server.closeAllConnections();
     await this.#registryServer.close();
+    await this.#policy[Symbol.asyncDispose]();
     await this.#cache[Symbol.asyncDispose]();
     await this.#upstreams.destroy();
     await this.#adminServer.close();

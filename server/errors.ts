@@ -11,6 +11,8 @@ export type RegistryErrorCode =
   | "manifest-unknown"
   | "blob-unknown"
   | "registry-unknown"
+  | "policy-denied"
+  | "policy-indeterminate"
   | "upstream-refused"
   | "upstream-limited"
   | "upstream-unavailable"

@@ -132,6 +132,8 @@ export const CACHE_LIMITS = {
   suspectTimeoutMs: 200,
   /** Known "this repository contains that digest" pairs in memory; the rest is in the metadata. */
   membershipEntriesMax: 100_000,
+  /** Blobs of which a manifest and the registry say different sizes. */
+  disputedSizesMax: 10_000,
   /** Tag lists and referrers that can be served when the upstream is down. */
   listMemoryBytes: 16_777_216,
 } as const;
@@ -142,6 +144,18 @@ export const CONFIG_LIMITS = {
   /** Values after aliases are expanded: a few aliases of aliases can stand for billions. */
   nodesMax: 100_000,
   depthMax: 32,
+  /** Each rule, exception and signer is a label of metrics or a check of every pull. */
+  rulesMax: 200,
+  exceptionsMax: 500,
+  denyMax: 1000,
+  matchesMax: 500,
+  authoritiesMax: 32,
+  /** A key, a trusted root or a certificate: the public good root has 7 KiB. */
+  trustFileBytesMax: 1_048_576,
+  /** In all files of a trust store: each is compared with every chain. */
+  certificatesMax: 200,
+  /** Files that rotation put aside: all are renamed when one is added. */
+  auditFilesMax: 1000,
   /** Editors and ConfigMap updates touch a folder several times for one change. */
   reloadDebounceMs: 250,
 } as const;
@@ -151,6 +165,133 @@ export const DRAIN_LIMITS = {
   /** Load balancers need this long to notice that it is not ready. */
   acceptMs: 5000,
   finishMs: 25_000,
+  /** What was logged last may take so long to reach the disk when the program must end at once. */
+  lastLinesMs: 1000,
   /** Connections that became idle while draining are closed this often. */
   idleSweepMs: 200,
+} as const;
+
+/** Judging what is pulled. What is verified was written by whoever may push. */
+export const POLICY_LIMITS = {
+  /** Signatures that are looked at for one image; more would be a way to make us work. */
+  candidatesMax: 32,
+  /** One signature with all that belongs to it: real ones have a few KiB, attestations some 100. */
+  candidateBytesMax: 1_048_576,
+  /** Attestations are larger; up to this size, none is left out on account of its size. */
+  candidateSmallBytes: 65_536,
+  /** Of larger ones, in one look-up: what many attestations weigh must not fill the memory. */
+  candidatesLargeBytesMax: 8_388_608,
+  /** Manifests of referrers that are opened in search of candidates. */
+  referrersOpenedMax: 64,
+  /** So many of them at a time. */
+  referrersAtOnce: 8,
+  /** All look-ups of one image; containerd waits 30 s for an answer. */
+  gatherTimeoutMs: 10_000,
+  /** When one look-up found something, the others are waited for this long before it is judged. */
+  gatherGraceMs: 250,
+  /** All of an image's verifications, in a thread that is ended when they take longer. */
+  verifyTimeoutMs: 5000,
+  /** After that the signature that is being looked at is given up, and the others are judged. */
+  verifyOneTimeoutMs: 2500,
+  /** All of a judgement, of the indexes that may vouch for it as well: it comes after the manifest. */
+  assessTimeoutMs: 20_000,
+  /** Images that wait for a thread; beyond it 503. */
+  verifyQueueMax: 1024,
+  /** Whoever waits longer for one is told to ask again; containerd waits 30 s for an answer. */
+  verifyQueueTimeoutMs: 10_000,
+  /** A thread's heap in MiB: a signature that needs more is not one. */
+  verifyHeapMiB: 192,
+  /** An allow is reached anew after this, from what is held. */
+  allowMs: 21_600_000,
+  /** A deny is reached anew after this: somebody may have signed meanwhile. */
+  denyMs: 30_000,
+  verdictsMax: 100_000,
+  /** All of them together, roughly: what is told of 32 bad signatures takes 50 KiB and more. */
+  verdictBytesMax: 33_554_432,
+  /** An index in an index in an index: nobody nests deeper. */
+  nestingMax: 3,
+  /** Indexes that contain one manifest, the latest first. */
+  parentsMax: 8,
+  /** Of "this index contains that manifest"; the rest is in the store. */
+  edgesInMemoryMax: 100_000,
+  /** What was looked at for one image is kept on disk up to this size. */
+  evidenceBytesMax: 4_194_304,
+  /** Known "these bytes are no manifest" in memory, by digest. */
+  sniffedMax: 100_000,
+  /** After the start, so that many that start together do not ask together. */
+  trustFirstRefreshMs: 5000,
+  /** Sigstore signs its timestamp anew every few days. */
+  trustRefreshMs: 86_400_000,
+  /** After a refresh that failed, doubling up to the second. */
+  trustRetryMinMs: 60_000,
+  trustRetryMaxMs: 3_600_000,
+  /** One file of the TUF repository, with its body. */
+  trustRequestTimeoutMs: 10_000,
+  /** All of a refresh, in a process that is killed then; a year of root rotations takes seconds. */
+  trustRefreshTimeoutMs: 60_000,
+  /** That process's heap in MiB. */
+  trustHeapMiB: 64,
+  /** One file of the TUF repository, and the trusted root itself; real ones have some 10 KiB. */
+  trustBytesMax: 1_048_576,
+  /** What is quoted of why a refresh failed. */
+  trustProblemMax: 300,
+  /** In one signature, of log entries and of timestamps each, as sigstore-go has settled (CVE-2024-45395). */
+  logEntriesMax: 32,
+  timestampsMax: 32,
+  /** Images that one statement names; sigstore-go's bound, too. */
+  statementSubjectsMax: 1024,
+  /** A log's signed head: a few hundred bytes, and as much for each witness. Each line may cost a verification. */
+  checkpointBytesMax: 16_384,
+  /** Fulcio's have less than 2 KiB. */
+  signerCertificateBytesMax: 32_768,
+  /** Predicates nest; those that were seen, ten deep. */
+  jsonDepthMax: 64,
+  /** Of each kind in a trusted root: the public good instance had three of one in five years. */
+  trustAnchorsMax: 64,
+  /** From a leaf to its root, in a trusted root. */
+  trustChainMax: 8,
+  /** Which rule a repository has is remembered for so many of them. */
+  matchesMax: 10_000,
+  /** What a rule compares of a provenance; real ones name a few dozen sources. */
+  provenanceSourcesMax: 1024,
+  /** A scan that ends in the future is refused, but for clocks that go apart. */
+  clockSkewMs: 300_000,
+  /** A denial's text: what a client puts on a terminal. */
+  messageBytesMax: 4096,
+  /** Signatures that a message tells of. */
+  messageChecksMax: 10,
+  /** A Notation signature's certificates: two or three in practice. */
+  chainCertificatesMax: 10,
+  /** One of them, in DER: 1 to 2 KiB in practice. */
+  certificateBytesMax: 65_536,
+  /** Of any certificate's key: the Notary Project's signature specification, and NIST SP 800-57. */
+  rsaBitsMin: 2048,
+  /** Larger ones are slow, and nobody's. */
+  rsaBitsMax: 8192,
+  /** What Go reads as well; 65537 in practice. */
+  rsaExponentMax: 2_147_483_647,
+  /** A distinguished name, written out: X.520 bounds most attributes to 64 characters. */
+  nameCharactersMax: 1024,
+  nameAttributesMax: 32,
+  /** Values in a Notation envelope, and members of its JSON; Notation writes some 30. */
+  envelopeItemsMax: 4096,
+  /** Arrays, maps and tags in COSE, and so their depth; Notation writes 8. */
+  cborContainersMax: 64,
+} as const;
+
+/** What a manifest may be like, to be one that a policy can judge. */
+export const MANIFEST_LIMITS = {
+  /** Real ones nest 5 deep. */
+  depthMax: 64,
+  /** Ten for each of the 10,000 descriptors that are allowed, and some. */
+  membersMax: 120_000,
+  /** Real indexes have dozens, real images at most 127 layers. */
+  descriptorsMax: 10_000,
+  /** A signature, attestation or bill of materials; an image of that size would be a trap. */
+  artefactLayerBytesMax: 16_777_216,
+  artefactLayersBytesMax: 33_554_432,
+  /** Each is read before it is served; cosign appends one a signature. */
+  artefactLayersMax: 256,
+  /** cosign's are below 1 KiB, with 32 signatures some KiB. */
+  artefactConfigBytesMax: 1_048_576,
 } as const;

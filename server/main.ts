@@ -72,7 +72,19 @@ function commandLine(exitWith: (code: number) => void): Command {
       process.stdout.write(publishedSchema());
     });
 
+  program
+    .command("explain")
+    .description("say of an image what the policy would, and why")
+    .argument("<image>", "registry.k8s.io/pause:3.9, ghcr.io/acme/app@sha256:…")
+    .option("--config <file>", "configuration; without it there is no policy")
+    .option("--json", "print JSON")
+    .action(async (image: string, options: { readonly config?: string; readonly json?: true }) => {
+      const { explain } = await import("./cli/explain.ts");
+      exitWith(await explain(image, options));
+    });
+
   addHosts(program, exitWith);
+  addVerifyBundle(program, exitWith);
   return program;
 }
 
@@ -94,6 +106,22 @@ function addHosts(program: Command, exitWith: (code: number) => void): void {
     .action(async (dir: string, options: object, command: Command) => {
       const { hosts } = await import("./cli/hosts.ts");
       exitWith(hosts(dir, options, (message) => command.error(message)));
+    });
+}
+
+function addVerifyBundle(program: Command, exitWith: (code: number) => void): void {
+  program
+    .command("verify-bundle")
+    .description("verify a Sigstore bundle for a file, or for what has a digest")
+    .argument("<file-or-digest>", "what must have been signed: a file, or sha256:…")
+    .requiredOption("--bundle <file>", "the bundle, JSON")
+    .option("--certificate-identity <subject>", "who must have signed, exactly")
+    .option("--certificate-oidc-issuer <url>", "who must have vouched for them, exactly")
+    .option("--key <file>", "the public key that must have signed, PEM")
+    .option("--trusted-root <file>", "a Sigstore trusted root; without it, the public good one")
+    .action(async (target: string, options: { readonly bundle: string }, command: Command) => {
+      const { verifyBundle } = await import("./cli/verify-bundle.ts");
+      exitWith(verifyBundle(target, options, (message) => command.error(message)));
     });
 }
 

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from "node:http";
 import type { CounterConfiguration } from "prom-client";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { PolicyMetrics } from "./policy-metrics.ts";
 
 export type PullKind = "manifest" | "blob" | "tags" | "referrers";
 export type PullOutcome = "hit" | "miss" | "stale" | "denied" | "not_found" | "refused" | "error";
@@ -50,6 +51,7 @@ const TIMED: ReadonlySet<PullOutcome> = new Set(["hit", "miss", "stale"]);
  */
 export class Metrics {
   readonly registry: Registry = new Registry();
+  readonly policy: PolicyMetrics = new PolicyMetrics(this.registry);
   readonly #pulls = this.#counter(
     "sluice_pulls_total",
     "Requests of clients, by how they ended.",
@@ -264,7 +266,7 @@ export class Metrics {
     return series;
   }
 
-  readonly #collectors: (() => void)[] = [];
+  readonly #collectors: (() => void)[] = [() => this.policy.collect()];
 
   #onCollect(collect: () => void): void {
     this.#collectors.push(collect);

@@ -4,8 +4,15 @@ import type { UpstreamHealth } from "./upstream/upstream-set.ts";
 /** A store's failure is shown for this long after the last one. */
 const STORE_TROUBLE_MS = 60_000;
 
+/** What others say of their health. */
+export interface Conditions {
+  readonly upstreams: readonly UpstreamHealth[];
+  /** Why images that the policy wants to see signed cannot be judged at all. */
+  readonly trustProblem: string | undefined;
+}
+
 /**
- * Whether to send clients here. A dead upstream, a full disk are no reason to say no: all replicas
+ * Whether to send clients here: not before it can judge what it serves. A dead upstream, a full disk are no reason to say no: all replicas
  * would say it at once, and what is held can still be served.
  */
 export class Readiness {
@@ -23,13 +30,16 @@ export class Readiness {
     this.#storeTrouble = { what, atMs: this.#now() };
   }
 
-  report(upstreams: readonly UpstreamHealth[]): Report {
+  report({ upstreams, trustProblem }: Conditions): Report {
     const reasons: string[] = [];
     if (!this.isListening) {
       reasons.push("not listening yet");
     }
     if (this.isDraining) {
       reasons.push("draining");
+    }
+    if (trustProblem !== undefined) {
+      reasons.push(trustProblem);
     }
     const trouble = this.#storeTrouble;
     if (trouble !== undefined && this.#now() - trouble.atMs < STORE_TROUBLE_MS) {
@@ -40,6 +50,7 @@ export class Readiness {
         reasons.push(`upstream ${name}: ${reason ?? "down"}`);
       }
     }
-    return { isReady: this.isListening && !this.isDraining, reasons };
+    const isReady = this.isListening && !this.isDraining && trustProblem === undefined;
+    return { isReady, reasons };
   }
 }

@@ -5,12 +5,16 @@ import { DiskBudget } from "./disk-budget.ts";
 import { DiskLayout } from "./disk-layout.ts";
 import { listFolder, removeLeftovers, scanDisk } from "./disk-scan.ts";
 import { DiskStore } from "./disk-store.ts";
+import type { EvidenceStore } from "./evidence-store.ts";
 import type { MetadataStore } from "./metadata-store.ts";
+import { EVIDENCE_SCHEMA, SqliteEvidence } from "./sqlite-evidence.ts";
 import { METADATA_SCHEMA, SqliteMetadata } from "./sqlite-metadata.ts";
 import type { StoreEvents } from "./store-events.ts";
 import { reasonOf } from "./store-events.ts";
 import { lockStore } from "./store-lock.ts";
 
+const SCHEMA = BLOB_INDEX_SCHEMA + METADATA_SCHEMA + EVIDENCE_SCHEMA;
+const EVIDENCE_BYTES_MAX = 268_435_456;
 /** Uses and limits are looked after this often, in milliseconds. */
 const UPKEEP_MS = 1000;
 
@@ -18,6 +22,8 @@ export interface DiskOptions {
   readonly path: string;
   readonly maxBytes: number;
   readonly verifyReads: "first" | "always" | "never";
+  /** What verdicts are made of is kept up to this size, beside maxBytes. */
+  readonly evidenceBytesMax?: number;
   readonly events: StoreEvents;
   readonly now?: () => number;
 }
@@ -26,6 +32,7 @@ export interface DiskOptions {
 export interface Disk extends AsyncDisposable {
   readonly blobs: BlobStore;
   readonly metadata: MetadataStore;
+  readonly evidence: EvidenceStore;
   /** A new limit; what is too much is evicted within a second. */
   limit(maxBytes: number): void;
   /** What is held, as far as the index knows. */
@@ -42,7 +49,7 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
   const layout = new DiskLayout(options.path);
   const lock = lockStore(layout.lockFile);
   const leftovers = await listFolder(layout.ingestFolder).catch(() => []);
-  const database = new Database(layout.databaseFile, BLOB_INDEX_SCHEMA + METADATA_SCHEMA, events);
+  const database = new Database(layout.databaseFile, SCHEMA, events);
   const index = new BlobIndex(database);
   const budget = new DiskBudget(options.maxBytes, { layout, index, events });
   const { verifyReads } = options;
@@ -70,6 +77,7 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
   return {
     blobs,
     metadata: new SqliteMetadata(database),
+    evidence: new SqliteEvidence(database, options.evidenceBytesMax ?? EVIDENCE_BYTES_MAX),
     limit: (maxBytes) => {
       budget.maxBytes = maxBytes;
     },

@@ -33,6 +33,8 @@ export interface MetadataStore {
   putTag(repository: RepositoryName, tag: string, record: TagRecord): Promise<TagMove | undefined>;
   deleteTag(repository: RepositoryName, tag: string): Promise<void>;
   getContent(repository: RepositoryName, digest: Digest): Promise<ContentRecord | undefined>;
+  /** It turned out to be doubtful. */
+  forgetSize(repository: RepositoryName, digest: Digest): Promise<void>;
   /** A media type or size that was known is kept where the new record has none. */
   putContents(repository: RepositoryName, records: readonly ContentRecord[]): Promise<void>;
 }

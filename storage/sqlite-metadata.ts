@@ -53,6 +53,7 @@ interface Statements {
   readonly putHistory: StatementSync;
   readonly getContent: StatementSync;
   readonly putContent: StatementSync;
+  readonly forgetSize: StatementSync;
 }
 
 /** Names in node:sqlite. Reads take microseconds, so they are not moved off the main thread. */
@@ -75,6 +76,9 @@ export class SqliteMetadata implements MetadataStore {
           "SELECT size, media_type FROM contents WHERE repository = ? AND digest = ?",
         ),
         putContent: db.prepare(PUT_CONTENT),
+        forgetSize: db.prepare(
+          "UPDATE contents SET size = NULL WHERE repository = ? AND digest = ?",
+        ),
       };
     });
   }
@@ -124,6 +128,10 @@ export class SqliteMetadata implements MetadataStore {
       sizeBytes: size === null ? undefined : Number(size),
       mediaType: mediaType === null ? undefined : String(mediaType),
     };
+  }
+
+  async forgetSize(repository: RepositoryName, digest: Digest): Promise<void> {
+    this.#database.use(() => this.#statements?.forgetSize.run(repository, digest));
   }
 
   async putContents(repository: RepositoryName, records: readonly ContentRecord[]): Promise<void> {

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { glob, readFile, writeFile } from "node:fs/promises";
+import { copyFile, glob, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import t from "tap";
@@ -7,6 +7,7 @@ import { parse, parseAllDocuments } from "yaml";
 import { renderHostsFile } from "../server/cli/hosts-file.ts";
 import { loadConfig } from "../server/config/config.ts";
 import { Metrics } from "../server/metrics.ts";
+import { POLICY_FILES } from "./support/policy-files.ts";
 import { toolOptions } from "./support/tools.ts";
 
 const run = promisify(execFile);
@@ -48,6 +49,31 @@ t.test("Kubernetes starts it with a configuration that it takes", async (t) => {
   const { resources } = parse(await read("kubernetes", "kustomization.yaml"));
   const files = await Array.fromAsync(glob("*.yaml", { cwd: join(DEPLOY, "kubernetes") }));
   t.same(files.filter((name) => name !== "kustomization.yaml").sort(), resources.toSorted());
+});
+
+t.test("sample policies are taken once their files are there", async (t) => {
+  const keys = ["cosign.pub", "scanner.pub", "stolen.pub"];
+  const key = String(POLICY_FILES["cosign.pub"]);
+  const folder = t.testdir({ ...POLICY_FILES, ...Object.fromEntries(keys.map((k) => [k, key])) });
+  for await (const name of glob("*.yaml", { cwd: join(DEPLOY, "policies") })) {
+    const file = join(folder, name);
+    await copyFile(join(DEPLOY, "policies", name), file);
+    const { policy, audit } = loadConfig(file, {});
+    t.ok((policy?.rules.length ?? 0) > 0, name);
+    t.same(audit?.target, { file: join(folder, "data", "audit.jsonl") }, name);
+  }
+  const { policy } = loadConfig(join(folder, "kubernetes.yaml"), {});
+  t.match(policy?.rules, [
+    {
+      match: ["registry.k8s.io/**"],
+      mode: "enforce",
+      signatures: { authorities: [{ kind: "keyless", issuer: "https://accounts.google.com" }] },
+    },
+  ]);
+  const sluice = [join(ROOT, "server", "main.ts"), "check", join(folder, "exceptions.yaml")];
+  const { stdout } = await run(process.execPath, sluice);
+  t.match(stdout, /^# \S+cosign\.pub sha256:[0-9a-f]{64}$/m);
+  t.notMatch(stdout, "BEGIN PUBLIC KEY");
 });
 
 t.test("compose leaves it the time that a drain takes", async (t) => {

@@ -1,6 +1,7 @@
 import { LRUCache } from "lru-cache";
 import type { BlobStore, ByteRange } from "../../storage/blob-store.ts";
 import type { Digest } from "../../storage/digest.ts";
+import type { Decision } from "../decision.ts";
 import { RegistryError } from "../errors.ts";
 import { FILL_LIMITS } from "../limits.ts";
 import type { ByteSource, Metrics } from "../metrics.ts";
@@ -16,6 +17,8 @@ import { nameOf } from "./source.ts";
 export interface BlobStat {
   readonly sizeBytes: number | undefined;
   readonly outcome: "hit" | "miss";
+  /** Set when it turned out to be a manifest, and a policy stands in front. */
+  readonly decision?: Decision;
 }
 
 /** A blob, or the part of it that was chosen, on its way. Dispose of it, read or not. */
@@ -24,6 +27,7 @@ export interface OpenBlob extends AsyncIterable<Uint8Array>, AsyncDisposable {
   readonly range: ByteRange | undefined;
   readonly outcome: "hit" | "miss";
   readonly from: ByteSource;
+  readonly decision?: Decision;
 }
 
 /** Picks the part to send once the size is known; undefined is all of it. May throw. */
@@ -207,6 +211,10 @@ export class BlobCache {
       onMismatch: () => {
         this.#noteMismatch(keyOf(source, digest));
         metrics.upstreamError(source.upstream.name, "mismatch");
+      },
+      onSizeDisputed: () => {
+        metrics.upstreamError(source.upstream.name, "mismatch");
+        contents.disputeSize(source, digest).catch(() => undefined); // metadata may fail, and says so
       },
       onVerified: (sizeBytes) =>
         contents.add(source, [{ digest, sizeBytes, mediaType: undefined }]),

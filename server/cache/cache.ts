@@ -25,13 +25,23 @@ import { TagCache } from "./tag-cache.ts";
  */
 export interface Registry {
   /** Only what is in memory, at once: undefined says nothing about the rest. */
-  peekManifest(source: Source, digest: Digest): Manifest | undefined;
+  peekManifest(source: Source, digest: Digest): FoundManifest | undefined;
   manifestByDigest(source: Source, digest: Digest): Promise<FoundManifest>;
   manifestByTag(source: Source, tag: string): Promise<FoundTag>;
   statBlob(source: Source, digest: Digest): Promise<BlobStat>;
   openBlob(source: Source, digest: Digest, ask: BlobAsk): Promise<OpenBlob>;
   tags(source: Source, page: PageRequest): Promise<FoundList<TagsPage>>;
   referrers(source: Source, digest: Digest): Promise<FoundList<readonly ReferrerDescriptor[]>>;
+}
+
+/** What a policy asks about an image: never remembered, never stale. Undefined and empty are sure. */
+export interface Lookups {
+  referrersNow(
+    source: Source,
+    digest: Digest,
+    signal: AbortSignal,
+  ): Promise<readonly ReferrerDescriptor[]>;
+  tagNow(source: Source, tag: string, signal: AbortSignal): Promise<Manifest | undefined>;
 }
 
 export interface PageRequest {
@@ -49,7 +59,7 @@ export interface CacheOptions {
 }
 
 /** The whole of server/cache behind one face. */
-export class Cache implements Registry, AsyncDisposable {
+export class Cache implements Registry, Lookups, AsyncDisposable {
   readonly #manifests: ManifestCache;
   readonly #tags: TagCache;
   readonly #blobs: BlobCache;
@@ -72,8 +82,9 @@ export class Cache implements Registry, AsyncDisposable {
     this.#tagLists = new ListCache({ negative, now, sizeOf: sizeOfTags });
   }
 
-  peekManifest(source: Source, digest: Digest): Manifest | undefined {
-    return this.#manifests.peek(source, digest);
+  peekManifest(source: Source, digest: Digest): FoundManifest | undefined {
+    const manifest = this.#manifests.peek(source, digest);
+    return manifest && { manifest, outcome: "hit" };
   }
 
   manifestByDigest(source: Source, digest: Digest): Promise<FoundManifest> {
@@ -100,6 +111,18 @@ export class Cache implements Registry, AsyncDisposable {
 
   referrers(source: Source, digest: Digest): Promise<FoundList<readonly ReferrerDescriptor[]>> {
     return this.#referrers.get(source, digest);
+  }
+
+  referrersNow(
+    source: Source,
+    digest: Digest,
+    signal: AbortSignal,
+  ): Promise<readonly ReferrerDescriptor[]> {
+    return this.#referrers.getNow(source, digest, signal);
+  }
+
+  tagNow(source: Source, tag: string, signal: AbortSignal): Promise<Manifest | undefined> {
+    return this.#tags.getNow(source, tag, signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -15,6 +15,8 @@ export class Contents {
     max: CACHE_LIMITS.membershipEntriesMax,
   });
 
+  readonly #disputed = new LRUCache<string, true>({ max: CACHE_LIMITS.disputedSizesMax });
+
   constructor(metadata: MetadataStore) {
     this.#metadata = metadata;
   }
@@ -33,8 +35,26 @@ export class Contents {
     return known;
   }
 
-  async add(source: Source, records: readonly ContentRecord[]): Promise<void> {
+  /**
+   * Whoever may push can write any size of any digest into a manifest: where the registry says
+   * another one, none is believed from then on, and the digest alone decides.
+   */
+  async disputeSize(source: Source, digest: Digest): Promise<void> {
     const name = nameOf(source);
+    const key = `${name}@${digest}`;
+    this.#disputed.set(key, true);
+    const known = this.#recent.get(key);
+    if (known !== undefined) {
+      this.#recent.set(key, { ...known, sizeBytes: undefined });
+    }
+    await this.#metadata.forgetSize(name, digest);
+  }
+
+  async add(source: Source, added: readonly ContentRecord[]): Promise<void> {
+    const name = nameOf(source);
+    const records = added.map((record) =>
+      this.#disputed.has(`${name}@${record.digest}`) ? { ...record, sizeBytes: undefined } : record,
+    );
     const unknown = records.filter((record) => !this.#knows(`${name}@${record.digest}`, record));
     if (unknown.length === 0) {
       return;

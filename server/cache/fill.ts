@@ -24,6 +24,8 @@ export interface FillOptions {
   /** The store failed; the download goes on without it. */
   readonly onStoreFailed: (error: unknown) => void;
   readonly onMismatch: () => void;
+  /** The registry announces another size than a manifest has: one of them is wrong. */
+  readonly onSizeDisputed: () => void;
   /** Everything that was to be known is proved, before the commit. */
   readonly onVerified: (sizeBytes: number) => Promise<void>;
 }
@@ -168,7 +170,7 @@ export class Fill implements Followed {
   #agreeOnSize(announced: number | undefined): number | undefined {
     const { expectedBytes } = this.#options;
     if (announced !== undefined && expectedBytes !== undefined && announced !== expectedBytes) {
-      this.#options.onMismatch();
+      this.#options.onSizeDisputed();
       const sizes = `announced ${announced} bytes, its manifest says ${expectedBytes}`;
       const error = new RegistryError("upstream-invalid", `${this}: ${sizes}`);
       this.#download.abort(error);

@@ -2,6 +2,7 @@ import { LRUCache } from "lru-cache";
 import type { BlobStore } from "../../storage/blob-store.ts";
 import type { Digest } from "../../storage/digest.ts";
 import { algorithmOf, digestOf } from "../../storage/digest.ts";
+import type { Decision } from "../decision.ts";
 import { RegistryError } from "../errors.ts";
 import { CACHE_LIMITS, UPSTREAM_LIMITS } from "../limits.ts";
 import type { Metrics } from "../metrics.ts";
@@ -24,6 +25,8 @@ export interface Manifest {
 export interface FoundManifest {
   readonly manifest: Manifest;
   readonly outcome: "hit" | "miss";
+  /** Set where a policy stands in front: that it may be served, and why. */
+  readonly decision?: Decision;
 }
 
 export interface ManifestCacheOptions {
@@ -71,8 +74,12 @@ export class ManifestCache {
   /** What the upstream sent for a tag: its digest is ours, not the one of its header. */
   async keep(source: Source, fetched: FetchedManifest, digest: Digest): Promise<Manifest> {
     const what = `${nameOf(source)}@${digest}`;
-    const { children, blobs } = parseManifest(fetched.bytes, what);
+    const parsed = parseManifest(fetched.bytes, what);
+    const { children, blobs } = parsed;
     const manifest = { digest, mediaType: fetched.mediaType, bytes: fetched.bytes };
+    if (parsed.mediaType !== undefined && parsed.mediaType !== fetched.mediaType) {
+      return manifest; // one of them is wrong, and the header may be right the next time
+    }
     await this.#store(digest, fetched.bytes);
     const { mediaType } = manifest;
     await this.#options.contents.add(source, [

@@ -3,6 +3,7 @@ import { algorithmOf, hexOf, isDigest } from "../../storage/digest.ts";
 import { RegistryError } from "../errors.ts";
 import type { FoundList } from "./list-cache.ts";
 import { ListCache } from "./list-cache.ts";
+import type { Manifest } from "./manifest-cache.ts";
 import type { NegativeCache } from "./negative-cache.ts";
 import type { Source } from "./source.ts";
 import { nameOf } from "./source.ts";
@@ -13,7 +14,6 @@ export type ReferrerDescriptor = Readonly<Record<string, unknown>>;
 
 /** More referrers of one manifest than this are an attack, or nobody's to read. */
 const REFERRERS_MAX = 1000;
-/** distribution-spec v1.1.1 §referrers-tag-schema. */
 const HEX_LENGTH_MAX = 64;
 const DESCRIPTOR_BYTES = 600;
 
@@ -41,33 +41,63 @@ export class ReferrersCache {
     return this.#lists.get(source.upstream, key, () => this.#ask(source, digest));
   }
 
-  async #ask(source: Source, digest: Digest): Promise<readonly ReferrerDescriptor[]> {
+  /**
+   * As the upstream has them now, for who must be sure of a "no": an answer that cannot be read is
+   * an error, and an empty list of the API is compared with the tag that older clients write.
+   */
+  async getNow(
+    source: Source,
+    digest: Digest,
+    signal: AbortSignal,
+  ): Promise<readonly ReferrerDescriptor[]> {
     const { upstream, repository } = source;
-    let page: { readonly manifests: readonly unknown[] } | undefined;
-    try {
-      page = await upstream.listReferrers({ repository, digest });
-    } catch (error) {
-      if (!isUnknown(error)) {
-        throw error;
-      }
+    const page = await orUndefined(
+      upstream.listReferrers({ repository, digest, signal, mustBeSure: true }),
+    );
+    const found = page?.manifests ?? [];
+    if (found.length > 0) {
+      return found.filter(isDescriptor);
     }
-    const found = page?.manifests ?? (await this.#byTag(source, digest));
-    return found.filter(isDescriptor).slice(0, REFERRERS_MAX);
+    const manifest = await this.#tags.getNow(source, referrersTagOf(digest), signal);
+    return manifest === undefined ? [] : listOf(manifest).filter(isDescriptor);
   }
 
-  async #byTag(source: Source, digest: Digest): Promise<readonly unknown[]> {
-    const tag = `${algorithmOf(digest)}-${hexOf(digest).slice(0, HEX_LENGTH_MAX)}`;
-    try {
-      const { manifest } = await this.#tags.get(source, tag);
-      const index: unknown = JSON.parse(manifest.bytes.toString("utf8"));
-      const list = (index as { manifests?: unknown }).manifests;
-      return Array.isArray(list) ? list : [];
-    } catch (error) {
-      if (isUnknown(error)) {
-        return [];
-      }
-      throw error;
+  async #ask(source: Source, digest: Digest): Promise<readonly ReferrerDescriptor[]> {
+    const { upstream, repository } = source;
+    const page = await orUndefined(upstream.listReferrers({ repository, digest }));
+    if (page !== undefined) {
+      return usable(page.manifests);
     }
+    const found = await orUndefined(this.#tags.get(source, referrersTagOf(digest)));
+    return found === undefined ? [] : usable(listOf(found.manifest));
+  }
+}
+
+/** distribution-spec v1.1.1 §referrers-tag-schema. */
+function referrersTagOf(digest: Digest): string {
+  return `${algorithmOf(digest)}-${hexOf(digest).slice(0, HEX_LENGTH_MAX)}`;
+}
+
+/** The manifest cache has parsed it once: it is a JSON object. */
+function listOf({ bytes }: Manifest): readonly unknown[] {
+  const index: unknown = JSON.parse(bytes.toString("utf8"));
+  const list = (index as { manifests?: unknown }).manifests;
+  return Array.isArray(list) ? list : [];
+}
+
+function usable(list: readonly unknown[]): readonly ReferrerDescriptor[] {
+  return list.filter(isDescriptor).slice(0, REFERRERS_MAX);
+}
+
+/** Undefined when the registry does not know it. */
+async function orUndefined<T>(asked: Promise<T>): Promise<T | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (isUnknown(error)) {
+      return;
+    }
+    throw error;
   }
 }
 

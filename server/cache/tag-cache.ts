@@ -1,22 +1,24 @@
 import type { Digest } from "../../storage/digest.ts";
 import { digestOf } from "../../storage/digest.ts";
 import type { MetadataStore, TagRecord } from "../../storage/metadata-store.ts";
+import type { Decision } from "../decision.ts";
 import { RegistryError } from "../errors.ts";
 import { CACHE_LIMITS } from "../limits.ts";
 import type { Metrics } from "../metrics.ts";
 import { within } from "../within.ts";
 import { freshnessOf } from "./freshness.ts";
-import type { FoundManifest, ManifestCache } from "./manifest-cache.ts";
+import type { FoundManifest, Manifest, ManifestCache } from "./manifest-cache.ts";
 import type { NegativeCache } from "./negative-cache.ts";
 import { SingleFlight } from "./single-flight.ts";
 import type { Source } from "./source.ts";
 import { nameOf } from "./source.ts";
 
 export interface FoundTag {
-  readonly manifest: FoundManifest["manifest"];
+  readonly manifest: Manifest;
   readonly outcome: "hit" | "miss" | "stale";
   /** Why a stale answer was given; undefined for the others. */
   readonly staleBecause: string | undefined;
+  readonly decision?: Decision;
 }
 
 export interface TagCacheOptions {
@@ -68,17 +70,33 @@ export class TagCache {
     return await this.#orStale(source, record, revalidated);
   }
 
+  /** As the upstream has it now: nothing remembered or stale. Undefined when it has no such tag. */
+  async getNow(source: Source, tag: string, signal: AbortSignal): Promise<Manifest | undefined> {
+    try {
+      return await this.#fetch(source, tag, signal);
+    } catch (error) {
+      if (isNo(error)) {
+        return;
+      }
+      throw error;
+    }
+  }
+
   async #resolve(source: Source, tag: string): Promise<FoundTag> {
-    const { negative, now, manifests } = this.#options;
-    const { upstream, repository } = source;
-    const manifest = await negative.run(`${nameOf(source)}:${tag}`, async () => {
-      const fetched = await upstream.fetchManifest({ repository, reference: tag });
-      const digest = digestOf(fetched.bytes);
-      const kept = await manifests.keep(source, fetched, digest);
-      await this.#remember(source, tag, { digest, checkedAtMs: now() });
-      return kept;
-    });
+    const key = `${nameOf(source)}:${tag}`;
+    const manifest = await this.#options.negative.run(key, () => this.#fetch(source, tag));
     return { manifest, outcome: "miss", staleBecause: undefined };
+  }
+
+  async #fetch(source: Source, tag: string, signal?: AbortSignal): Promise<Manifest> {
+    const { now, manifests } = this.#options;
+    const { upstream, repository } = source;
+    const request = { repository, reference: tag, ...(signal !== undefined && { signal }) };
+    const fetched = await upstream.fetchManifest(request);
+    const digest = digestOf(fetched.bytes);
+    const kept = await manifests.keep(source, fetched, digest);
+    await this.#remember(source, tag, { digest, checkedAtMs: now() });
+    return kept;
   }
 
   /** One HEAD; a GET only when the digest is another, or the registry does not say. */

@@ -1,20 +1,15 @@
 import { dirname, resolve } from "node:path";
-import { stringify } from "yaml";
-import type {
-  Address,
-  LogTarget,
-  Settings,
-  StorageSettings,
-  TlsSettings,
-  UpstreamSettings,
-} from "../settings.ts";
-import { formatAddress, parseAddress } from "./addresses.ts";
+import type { Address, LogTarget, Settings, StorageSettings, TlsSettings } from "../settings.ts";
+import { parseAddress } from "./addresses.ts";
+import { readAudit, withAuditDefault } from "./audit.ts";
 import { ConfigDocument, readDocument } from "./document.ts";
 import type { ConfigDraft } from "./draft.ts";
 import { ConfigError } from "./errors.ts";
-import { formatBytes, parseBytes } from "./quantities.ts";
+import { readPolicy } from "./policy.ts";
+import { parseBytes } from "./quantities.ts";
 import { ConfigScope } from "./scope.ts";
 import { checkShape } from "./shape.ts";
+import { readTrust } from "./trust.ts";
 import { readDefaultUpstream, readUpstreams } from "./upstreams.ts";
 import type { Environment } from "./variables.ts";
 
@@ -48,40 +43,13 @@ export function loadConfig(
   const { draft, problems } = checkShape(document);
   const scope = new ConfigScope(document, file === undefined ? cwd : dirname(resolve(cwd, file)));
   const overrides = { env, cwd, scope };
-  const settings = withEnvironment(readSettings(scope, draft), overrides);
+  const settings = withAuditDefault(withEnvironment(readSettings(scope, draft), overrides));
   checkPorts(settings, overrides);
   const all = [...document.problems, ...problems, ...scope.problems];
   if (all.length > 0) {
     throw new ConfigError(all);
   }
   return deepFreeze(settings);
-}
-
-/** The settings as a configuration file, with secrets masked. */
-export function effectiveConfig(settings: Settings): string {
-  return stringify(effectiveValues(settings));
-}
-
-/** The settings as a configuration file would have them, with secrets masked. */
-export function effectiveValues(settings: Settings): Readonly<Record<string, unknown>> {
-  const { listen, admin, tls, storage, defaultUpstream, credentials, accessLog } = settings;
-  const { path, maxBytes } = storage.disk;
-  return {
-    listen: formatAddress(listen),
-    admin: formatAddress(admin),
-    ...(tls !== undefined && { tls }),
-    storage: { disk: { path, maxBytes: formatBytes(maxBytes) }, verifyReads: storage.verifyReads },
-    ...(defaultUpstream !== undefined && { defaultUpstream }),
-    upstreams: Object.fromEntries(settings.upstreams.map(printableUpstream)),
-    ...(Object.keys(credentials).length > 0 && { credentials }),
-    accessLog,
-  };
-}
-
-function printableUpstream(upstream: UpstreamSettings): [string, unknown] {
-  const { name, urls, auth, ...rest } = upstream;
-  const masked = auth?.password === undefined ? auth : { ...auth, password: "***" };
-  return [name, { url: urls, ...rest, ...(masked !== undefined && { auth: masked }) }];
 }
 
 function readSettings(scope: ConfigScope, draft: ConfigDraft): Settings {
@@ -91,6 +59,9 @@ function readSettings(scope: ConfigScope, draft: ConfigDraft): Settings {
     ["credentials", "dockerConfigFile"],
     draft.credentials?.dockerConfigFile,
   );
+  const policy = readPolicy(scope, draft.policy, upstreams);
+  const accessLog = readLogTarget(scope, draft.accessLog);
+  const audit = readAudit(scope, draft.audit, accessLog);
   return {
     listen: readAddress(scope, "listen", draft) ?? DEFAULT_LISTEN,
     admin: readAddress(scope, "admin", draft) ?? DEFAULT_ADMIN,
@@ -99,8 +70,10 @@ function readSettings(scope: ConfigScope, draft: ConfigDraft): Settings {
     defaultUpstream: readDefaultUpstream(scope, draft, upstreams),
     upstreams,
     credentials: dockerConfigFile === undefined ? {} : { dockerConfigFile },
-    trust: { publicGood: "bundled" },
-    accessLog: readLogTarget(scope, draft.accessLog),
+    ...(policy !== undefined && { policy }),
+    trust: readTrust(scope, draft.trust),
+    ...(audit !== undefined && { audit }),
+    accessLog,
   };
 }
 

@@ -41,6 +41,10 @@ export class ConfigDocument {
     return this.#origins.get(pointer(path))?.written;
   }
 
+  has(path: Path): boolean {
+    return this.#origins.has(pointer(path));
+  }
+
   #at(offset: number, message: string): Problem {
     const { line, col } = this.#lines.linePos(offset);
     return { file: this.file, line: Math.max(line, 1), column: Math.max(col, 1), message };

@@ -1,3 +1,5 @@
+import type { PolicyDraft, TrustDraft } from "./policy-draft.ts";
+
 /**
  * A configuration file whose values have the right shape and whose wrong ones have been taken out,
  * so that the rest of it can still be judged: everything is optional, even what a file must have.
@@ -17,6 +19,9 @@ export interface ConfigDraft {
   readonly defaultUpstream?: string;
   readonly upstreams?: Readonly<Record<string, UpstreamDraft>>;
   readonly credentials?: { readonly dockerConfigFile?: string };
+  readonly policy?: PolicyDraft;
+  readonly trust?: TrustDraft;
+  readonly audit?: "stdout" | AuditDraft;
   readonly accessLog?: "stdout" | { readonly file?: string };
 }
 
@@ -31,6 +36,12 @@ export interface UpstreamDraft {
   readonly tagFreshSeconds?: number;
   readonly serveStaleSeconds?: number;
   readonly access?: "shared";
+}
+
+export interface AuditDraft {
+  readonly file?: string;
+  readonly maxBytes?: number | string;
+  readonly keep?: number;
 }
 
 export interface AuthDraft {

@@ -1,14 +1,17 @@
 import { createHash } from "node:crypto";
 import type { EventEmitter } from "node:events";
 import type { FSWatcher } from "node:fs";
-import { readFileSync, watch } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { readFileSync, statSync, watch } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { CONFIG_LIMITS } from "../limits.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Settings } from "../settings.ts";
 import { formatAddress } from "./addresses.ts";
 import { loadConfig } from "./config.ts";
 import { ConfigError } from "./errors.ts";
+import { listTrustStore } from "./policy-files.ts";
+import { policySources } from "./policy-sources.ts";
 import type { Environment } from "./variables.ts";
 
 export interface ReloadLogger {
@@ -40,7 +43,7 @@ export class ConfigReloader implements AsyncDisposable {
   readonly #options: ReloaderOptions;
   readonly #signals: EventEmitter;
   readonly #onSignal = (): void => this.#background("signal");
-  readonly #watchers = new Map<string, FSWatcher>();
+  readonly #watchers = new Map<string, Watched>();
   #settings: Settings;
   #fingerprint: string;
   #queue: Promise<unknown> = Promise.resolve();
@@ -51,7 +54,7 @@ export class ConfigReloader implements AsyncDisposable {
     this.#options = options;
     this.#signals = options.signals ?? process;
     this.#settings = options.settings;
-    this.#fingerprint = this.#takeFingerprint();
+    this.#fingerprint = this.#takeFingerprint(options.settings);
     this.#signals.on("SIGHUP", this.#onSignal);
     this.#watchFolders();
   }
@@ -72,7 +75,7 @@ export class ConfigReloader implements AsyncDisposable {
     this.#isDisposed = true;
     this.#signals.off("SIGHUP", this.#onSignal);
     clearTimeout(this.#debounce);
-    for (const watcher of this.#watchers.values()) {
+    for (const { watcher } of this.#watchers.values()) {
       watcher.close();
     }
     this.#watchers.clear();
@@ -83,18 +86,19 @@ export class ConfigReloader implements AsyncDisposable {
     if (this.#isDisposed) {
       return "unchanged";
     }
-    const { file, environment, apply, metrics, logger } = this.#options;
-    const fingerprint = this.#takeFingerprint();
+    const { file, apply, metrics, logger } = this.#options;
+    this.#watchFolders();
+    const fingerprint = this.#takeFingerprint(this.#settings);
     if (cause === "file" && fingerprint === this.#fingerprint) {
       return "unchanged";
     }
     this.#fingerprint = fingerprint;
     try {
-      const settings = loadConfig(file, environment);
+      const settings = this.#load();
+      this.#refuseLostPolicy(settings);
       await apply(settings);
       const restart = needsRestart(this.#options.settings, settings);
       this.#settings = settings;
-      this.#fingerprint = this.#takeFingerprint(); // the files that are named may be others now
       this.#watchFolders();
       metrics.reload("applied");
       logger.info({ file, cause }, "configuration reloaded");
@@ -104,9 +108,32 @@ export class ConfigReloader implements AsyncDisposable {
       return "applied";
     } catch (error) {
       const details = error instanceof ConfigError ? { problems: error.problems } : { err: error };
+      this.#fingerprint = fingerprint;
       metrics.reload("refused");
       logger.error({ file, cause, ...details }, "configuration not reloaded: the old one goes on");
       return "refused";
+    }
+  }
+
+  /**
+   * What is taken over is never older than the fingerprint, or a change in between would go
+   * unnoticed. Which files that is about is only known once they have been read.
+   */
+  #load(): Settings {
+    const { file, environment } = this.#options;
+    const settings = loadConfig(file, environment);
+    if (isDeepStrictEqual(this.#sources(settings), this.#sources(this.#settings))) {
+      return settings;
+    }
+    this.#fingerprint = this.#takeFingerprint(settings);
+    return loadConfig(file, environment);
+  }
+
+  /** A file that is cut off, or half written, may still be valid: it must not switch checks off. */
+  #refuseLostPolicy({ policy }: Settings): void {
+    if (this.#settings.policy !== undefined && policy === undefined) {
+      const message = "found no policy where there was one: to run without a policy, restart";
+      throw new ConfigError([{ file: this.#options.file ?? "the configuration", message }]);
     }
   }
 
@@ -121,9 +148,11 @@ export class ConfigReloader implements AsyncDisposable {
    * the old one, and a watched file would be the one that is gone.
    */
   #watchFolders(): void {
-    const folders = new Set(this.#files().map((name) => dirname(name)));
-    for (const [folder, watcher] of this.#watchers) {
-      if (!folders.has(folder)) {
+    const { files, folders: stores } = this.#sources(this.#settings);
+    const folders = new Set([...[...files, ...stores].map((name) => dirname(name)), ...stores]);
+    for (const [folder, { watcher, identity }] of this.#watchers) {
+      // A folder that another one has taken the place of is watched to no end.
+      if (!folders.has(folder) || identityOf(folder) !== identity) {
         watcher.close();
         this.#watchers.delete(folder);
       }
@@ -137,14 +166,18 @@ export class ConfigReloader implements AsyncDisposable {
 
   #watch(folder: string): void {
     const unwatched = (err: unknown) => {
-      this.#watchers.get(folder)?.close();
+      this.#watchers.get(folder)?.watcher.close();
       this.#watchers.delete(folder);
       this.#options.logger.error({ err, folder }, "folder not watched: reload by SIGHUP");
     };
     try {
-      const watcher = watch(folder, { persistent: false }, () => this.#fileTouched());
+      const watcher = watch(folder, { persistent: false }, (_, name) => {
+        if (name === null || !this.#isOwnLog(join(folder, name))) {
+          this.#fileTouched();
+        }
+      });
       watcher.on("error", unwatched);
-      this.#watchers.set(folder, watcher);
+      this.#watchers.set(folder, { watcher, identity: identityOf(folder) });
     } catch (error) {
       unwatched(error);
     }
@@ -156,31 +189,77 @@ export class ConfigReloader implements AsyncDisposable {
     this.#debounce.unref();
   }
 
-  /** The configuration and what it names: a renewed certificate is a change, too. */
-  #files(): string[] {
-    const { file } = this.#options;
-    return file === undefined ? [] : [resolve(file), ...namedFiles(this.#settings)];
+  /** What we write ourselves, all the time: waiting until it rests would be waiting for ever. */
+  #isOwnLog(path: string): boolean {
+    const { accessLog, audit } = this.#settings;
+    const written = path.replace(/\.\d+$/u, "");
+    return [accessLog, audit?.target].some(
+      (target) => typeof target === "object" && target.file === written,
+    );
   }
 
-  #takeFingerprint(): string {
+  /** The configuration and what it names: a renewed certificate is a change, too. */
+  #sources(settings: Settings): Sources {
+    const { file } = this.#options;
+    if (file === undefined) {
+      return { files: [], folders: [] };
+    }
+    const { files, folders } = policySources(settings.policy);
+    return { files: [resolve(file), ...namedFiles(settings), ...files], folders };
+  }
+
+  #takeFingerprint(settings: Settings): string {
+    const { files, folders } = this.#sources(settings);
     const hash = createHash("sha256");
-    for (const name of this.#files()) {
+    for (const name of new Set([...files, ...folders.flatMap(filesOf)])) {
+      hash.update(`${basename(name)}\n`);
       try {
         hash.update(createHash("sha256").update(readFileSync(name)).digest());
       } catch {
-        hash.update(`unreadable ${name}`); // loadConfig says why, at its place
+        hash.update("unreadable"); // loadConfig says why, at its place
       }
     }
     return hash.digest("hex");
   }
 }
 
-function namedFiles({ tls, upstreams, credentials }: Settings): string[] {
+interface Watched {
+  readonly watcher: FSWatcher;
+  readonly identity: string;
+}
+
+/** Which folder a name stands for now. */
+function identityOf(folder: string): string {
+  try {
+    const { dev, ino } = statSync(folder);
+    return `${dev}:${ino}`;
+  } catch {
+    return "none that we may see";
+  }
+}
+
+interface Sources {
+  readonly files: readonly string[];
+  /** Of whose files each counts, also one that is added. */
+  readonly folders: readonly string[];
+}
+
+function filesOf(folder: string): readonly string[] {
+  try {
+    const names = listTrustStore(folder).slice(0, CONFIG_LIMITS.certificatesMax + 1);
+    return names.map((name) => join(folder, name));
+  } catch {
+    return [folder]; // which cannot be read as a file either
+  }
+}
+
+function namedFiles({ tls, upstreams, credentials, trust }: Settings): string[] {
   return [
     tls?.certFile,
     tls?.keyFile,
     tls?.clientCaFile,
     credentials.dockerConfigFile,
+    trust.tufRootFile,
     ...upstreams.flatMap(({ caFile, auth }) => [caFile, auth?.passwordFile]),
   ].filter((file) => file !== undefined);
 }

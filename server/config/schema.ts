@@ -1,7 +1,9 @@
 import type { Static, TSchema } from "typebox";
 import Type from "typebox";
+import { CONFIG_LIMITS } from "../limits.ts";
 import { REGISTRY_NAME_PATTERN } from "./addresses.ts";
 import type { ConfigDraft } from "./draft.ts";
+import { POLICY_SCHEMA, TRUST_SCHEMA } from "./policy-schema.ts";
 import { BYTES_PATTERN } from "./quantities.ts";
 
 // The configuration file. A title completes "expected …" in an error; descriptions, defaults and
@@ -39,6 +41,10 @@ const Tls = Type.Object(
   { ...closed, title: "certFile and keyFile", description: "Serves the registry API over TLS." },
 );
 
+const Bytes = Type.Union([Type.Integer({ minimum: 0 }), Type.String({ pattern: BYTES_PATTERN })], {
+  title: "a size such as 50GiB or 512MiB, or a whole number of bytes",
+});
+
 const Storage = Type.Object(
   {
     disk: Type.Optional(
@@ -53,8 +59,8 @@ const Storage = Type.Object(
             }),
           ),
           maxBytes: Type.Optional(
-            Type.Union([Type.Integer({ minimum: 0 }), Type.String({ pattern: BYTES_PATTERN })], {
-              title: "a size such as 50GiB or 512MiB, or a whole number of bytes",
+            Type.Union(Bytes.anyOf, {
+              ...Bytes,
               description: "The least recently used blobs go when it is nearly reached.",
               default: "50GiB",
               examples: ["50GiB", "512MiB"],
@@ -165,6 +171,37 @@ const Upstream = Type.Object(
   { ...closed, title: "a mapping; {} takes the defaults", description: "A registry to pull from." },
 );
 
+const Audit = Type.Union(
+  [
+    Type.Literal("stdout"),
+    Type.Object(
+      {
+        file: Type.String({ ...FilePath, description: "Where it is written." }),
+        maxBytes: Type.Optional(
+          Type.Union(Bytes.anyOf, {
+            ...Bytes,
+            description: "A file that reaches it is put aside as FILE.1 and a new one begun.",
+            default: "100MiB",
+          }),
+        ),
+        keep: Type.Optional(
+          Type.Integer({
+            minimum: 1,
+            maximum: CONFIG_LIMITS.auditFilesMax,
+            description: "How many files that were put aside are kept.",
+            default: 10,
+          }),
+        ),
+      },
+      { ...closed, title: "stdout, or { file: path }" },
+    ),
+  ],
+  {
+    title: "stdout, or { file: path }",
+    description: "One JSON line a decision. Default with a policy: audit.jsonl in the data folder.",
+  },
+);
+
 const ConfigFile = Type.Object(
   {
     listen: Type.Optional(
@@ -212,6 +249,9 @@ const ConfigFile = Type.Object(
         { ...closed, description: "Where log-ins are looked up when an upstream has no auth." },
       ),
     ),
+    policy: Type.Optional(POLICY_SCHEMA),
+    trust: Type.Optional(TRUST_SCHEMA),
+    audit: Type.Optional(Audit),
     accessLog: Type.Optional(
       Type.Union(
         [

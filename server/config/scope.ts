@@ -35,6 +35,11 @@ export class ConfigScope {
     return this.#document.written(path);
   }
 
+  /** Whether the file has something at `path`, right or wrong. */
+  has(path: Path): boolean {
+    return this.#document.has(path);
+  }
+
   path(text: string): string {
     return resolve(this.#folder, text);
   }

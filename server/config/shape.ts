@@ -22,6 +22,7 @@ interface Schema {
   readonly anyOf?: readonly Schema[];
   readonly enum?: readonly unknown[];
   readonly const?: unknown;
+  readonly maxProperties?: number;
   readonly minimum?: number;
   readonly maximum?: number;
 }
@@ -118,7 +119,9 @@ class ShapeCheck {
     const written = this.#document.written(path);
     const value = valueAt(this.#document.value, path);
     const found = schema.writeOnly ? "a value that is not shown" : describeFound(value, written);
-    const message = `found ${found}, expected ${describeExpected(schema)}`;
+    const isChoice = schema.maxProperties !== undefined && typeOf(value) === "object";
+    const keys = isChoice ? Object.keys(Object(value)).join(" and ") : "";
+    const message = `found ${keys || found}, expected ${describeExpected(schema)}`;
     const unsupported = explainUnsupported(path, written);
     this.problems.push(this.#document.problem(path, unsupported ?? message));
     this.#refused.push(path);

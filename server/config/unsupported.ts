@@ -9,10 +9,7 @@ export interface Unsupported {
 
 /** What this version refuses although the format has it. Whoever adds the feature drops the row. */
 const UNSUPPORTED: readonly Unsupported[] = [
-  { path: ["policy"], consequence: "images would be served without being judged" },
-  { path: ["trust"], consequence: "no signature would be verified" },
   { path: ["clients"], consequence: "anyone who can connect could pull" },
-  { path: ["audit"], consequence: "no decision would be recorded" },
   { path: ["fleet"], consequence: "each replica would download for itself" },
   { path: ["adminTokenFile"], consequence: "the admin port would be open to all who can connect" },
   { path: ["adminTls"], consequence: "the admin port would be served in the clear" },

@@ -21,7 +21,8 @@ export class AccessLog {
     this.#sink.info({
       time: Date.now(),
       log: "access",
-      client: request.socket.remoteAddress,
+      id: exchange.id,
+      client: exchange.client,
       method: request.method,
       url: cut(request.url),
       agent: cut(request.headers["user-agent"]),

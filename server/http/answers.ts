@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import type { Decision } from "../decision.ts";
 import type { Exchange } from "./exchange.ts";
 
 export type Headers = Record<string, string | number>;
@@ -54,11 +55,22 @@ export function sendNotModified(exchange: Exchange, headers: Headers): void {
   exchange.response.end();
 }
 
-/** `Warning: 110` (RFC 7234 §5.5.1) on an answer that is past its freshness; nothing on others. */
-export function staleWarning(because: string | undefined): Headers {
-  if (because === undefined) {
-    return {};
+/**
+ * `Warning: 110` (RFC 7234 §5.5.1) on an answer that is past its freshness, and `299` on one that a
+ * policy would refuse if it were enforced, which crane, oras and regctl print; nothing on others.
+ */
+export function warnings(staleBecause: string | undefined, decision?: Decision): Headers {
+  const values: string[] = [];
+  if (staleBecause !== undefined) {
+    values.push(`110 - "${quotable(`response is stale: ${staleBecause}`)}"`);
   }
-  const quoted = because.replace(/[^\x20-\x7e]+/g, " ").replace(/["\\]/g, "'");
-  return { warning: `110 - "response is stale: ${quoted.slice(0, WARNING_LENGTH_MAX)}"` };
+  if (decision !== undefined && decision.verdict !== "allow") {
+    values.push(`299 - "${quotable(decision.message)}"`);
+  }
+  return values.length === 0 ? {} : { warning: values.join(", ") };
+}
+
+function quotable(text: string): string {
+  const printable = text.replace(/[^\x20-\x7e]+/g, " ").replace(/["\\]/g, "'");
+  return printable.slice(0, WARNING_LENGTH_MAX);
 }

@@ -24,8 +24,9 @@ export async function answerBlob(
   digest: Digest,
 ): Promise<void> {
   if (exchange.isHead || exchange.header("if-none-match") !== undefined) {
-    const { sizeBytes, outcome } = await registry.statBlob(source, digest);
+    const { sizeBytes, outcome, decision } = await registry.statBlob(source, digest);
     exchange.outcome = outcome;
+    exchange.decision = decision;
     if (isNotModified(exchange.header("if-none-match"), digest)) {
       sendNotModified(exchange, blobHeaders(digest));
       return;
@@ -80,6 +81,7 @@ async function sendOpened(exchange: Exchange, digest: Digest, opened: OpenBlob):
   try {
     exchange.outcome = blob.outcome;
     exchange.from = blob.from;
+    exchange.decision = blob.decision;
     const chunks = blob[Symbol.asyncIterator]();
     try {
       const first = chunks.next();

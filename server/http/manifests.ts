@@ -1,8 +1,9 @@
 import type { Registry } from "../cache/cache.ts";
 import type { Manifest } from "../cache/manifest-cache.ts";
 import type { Source } from "../cache/source.ts";
+import type { Decision } from "../decision.ts";
 import { RegistryError } from "../errors.ts";
-import { sendNotModified, sendWhole, staleWarning } from "./answers.ts";
+import { sendNotModified, sendWhole, warnings } from "./answers.ts";
 import { accepts, etagOf, isNotModified } from "./conditional.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Reference } from "./target.ts";
@@ -11,6 +12,7 @@ interface Answer {
   readonly manifest: Manifest;
   readonly outcome: "hit" | "miss" | "stale";
   readonly staleBecause?: string | undefined;
+  readonly decision?: Decision;
 }
 
 /** GET and HEAD of a manifest: the same answer, with and without the body. */
@@ -21,7 +23,8 @@ export async function answerManifest(
   reference: Reference,
 ): Promise<void> {
   const answer = await find(registry, source, reference);
-  const { manifest, outcome } = answer;
+  const { manifest, outcome, decision } = answer;
+  exchange.decision = decision;
   if (reference.tag !== undefined && !accepts(exchange.header("accept"), manifest.mediaType)) {
     throw new RegistryError(
       "manifest-unknown",
@@ -34,7 +37,7 @@ export async function answerManifest(
   const headers = {
     "docker-content-digest": manifest.digest,
     etag: etagOf(manifest.digest),
-    ...staleWarning(answer.staleBecause),
+    ...warnings(answer.staleBecause, decision),
   };
   if (isNotModified(exchange.header("if-none-match"), manifest.digest)) {
     sendNotModified(exchange, headers);
@@ -47,8 +50,8 @@ async function find(registry: Registry, source: Source, reference: Reference): P
   if (reference.digest === undefined) {
     return await registry.manifestByTag(source, reference.tag);
   }
-  const manifest = registry.peekManifest(source, reference.digest);
-  return manifest === undefined
-    ? await registry.manifestByDigest(source, reference.digest)
-    : { manifest, outcome: "hit" };
+  return (
+    registry.peekManifest(source, reference.digest) ??
+    (await registry.manifestByDigest(source, reference.digest))
+  );
 }

@@ -4,7 +4,7 @@ import type { ReferrerDescriptor } from "../cache/referrers-cache.ts";
 import type { Source } from "../cache/source.ts";
 import { MEDIA_TYPES } from "../oci/media-types.ts";
 import type { Headers } from "./answers.ts";
-import { sendWhole, staleWarning } from "./answers.ts";
+import { sendWhole, warnings } from "./answers.ts";
 import type { Exchange } from "./exchange.ts";
 
 export interface ReferrersQuery {
@@ -23,7 +23,7 @@ export async function answerReferrers(
   exchange.outcome = found.outcome;
   const headers: Headers = {
     "content-type": MEDIA_TYPES.ociIndex,
-    ...staleWarning(found.staleBecause),
+    ...warnings(found.staleBecause),
   };
   if (query.artifactType !== undefined) {
     headers["oci-filters-applied"] = "artifactType";

@@ -1,5 +1,6 @@
 import type { Registry } from "../cache/cache.ts";
 import { RegistryError } from "../errors.ts";
+import { PolicyError } from "../policy/policy-error.ts";
 import { sendWhole } from "./answers.ts";
 import { answerBlob } from "./blobs.ts";
 import type { Exchange } from "./exchange.ts";
@@ -89,6 +90,9 @@ function fail(error: unknown, exchange: Exchange, { onFailure }: RoutesOptions):
   const { response } = exchange;
   if (response.destroyed && !response.headersSent) {
     return; // the client left before there was an answer: that is nobody's failure
+  }
+  if (error instanceof PolicyError) {
+    exchange.decision = error.decision;
   }
   const wire = toWire(error);
   exchange.outcome = wire.outcome;

@@ -6,9 +6,8 @@ import type { FastifyInstance } from "fastify";
 import { fastify } from "fastify";
 import { RegistryError } from "../errors.ts";
 import { CLIENT_LIMITS } from "../limits.ts";
-import type { Metrics } from "../metrics.ts";
 import type { TlsSettings } from "../settings.ts";
-import type { AccessLog } from "./access-log.ts";
+import type { ExchangeRecords } from "./exchange.ts";
 import { Exchange } from "./exchange.ts";
 import type { RoutesOptions } from "./routes.ts";
 import { answer } from "./routes.ts";
@@ -16,8 +15,7 @@ import { inTurn } from "./turn.ts";
 import { toWire } from "./wire-errors.ts";
 
 export interface RegistryServerOptions extends RoutesOptions {
-  readonly metrics: Metrics;
-  readonly accessLog: AccessLog;
+  readonly records: ExchangeRecords;
   readonly tls: TlsSettings | undefined;
   /** From then on connections end with their answer. */
   readonly isDraining: () => boolean;
@@ -39,8 +37,7 @@ const HTTP_LIMITS = {
  * request's target is parsed from its raw spelling, since a router's decoded one hides attacks.
  */
 export function createRegistryServer(options: RegistryServerOptions): FastifyInstance {
-  const { metrics, accessLog, tls } = options;
-  const parts = { metrics, accessLog };
+  const { records, tls } = options;
   // Refused by their headers already when the parser comes to refuse their body.
   const answered = new WeakSet<Socket>();
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
@@ -51,7 +48,7 @@ export function createRegistryServer(options: RegistryServerOptions): FastifyIns
       response.setHeader("connection", "close");
     }
     inTurn(request, response, () => {
-      const exchange = new Exchange(request, response, parts);
+      const exchange = new Exchange(request, response, records);
       answer(exchange, options).catch((error: unknown) => {
         options.onFailure(error, exchange);
         response.destroy();

@@ -3,7 +3,7 @@ import type { Source } from "../cache/source.ts";
 import { CLIENT_LIMITS } from "../limits.ts";
 import type { TagsPage } from "../upstream/upstream.ts";
 import type { Headers } from "./answers.ts";
-import { sendWhole, staleWarning } from "./answers.ts";
+import { sendWhole, warnings } from "./answers.ts";
 import type { Exchange } from "./exchange.ts";
 
 export interface TagsQuery {
@@ -31,7 +31,7 @@ export async function answerTags(
   const page = paged(found.list, query);
   const headers: Headers = {
     "content-type": "application/json",
-    ...staleWarning(found.staleBecause),
+    ...warnings(found.staleBecause),
   };
   if (page.next !== undefined) {
     headers["link"] = `<${nextUrl(query, page.next)}>; rel="next"`;

@@ -31,6 +31,8 @@ const WIRE_ERRORS: Readonly<Record<RegistryErrorCode | StorageErrorCode, WireErr
   "manifest-unknown": { status: 404, ociCode: "MANIFEST_UNKNOWN", outcome: "not_found" },
   "blob-unknown": { status: 404, ociCode: "BLOB_UNKNOWN", outcome: "not_found" },
   "registry-unknown": { status: 403, ociCode: "DENIED", outcome: "denied" },
+  "policy-denied": { status: 403, ociCode: "DENIED", outcome: "denied" },
+  "policy-indeterminate": { status: 503, ociCode: "UNAVAILABLE", outcome: "error" },
   "upstream-refused": { status: 403, ociCode: "DENIED", outcome: "refused" },
   "upstream-limited": { status: 429, ociCode: "TOOMANYREQUESTS", outcome: "error" },
   "upstream-unavailable": { status: 503, ociCode: "UNAVAILABLE", outcome: "error" },
@@ -81,12 +83,24 @@ export function toWire(error: unknown): WireResponse {
   }
   return {
     status: wire.status,
-    statusMessage: wire.status === 403 ? phrase("Forbidden", message) : undefined,
+    statusMessage: phraseOf(wire.status, message),
     headers,
     body,
     reason: known ? error.code : "unexpected",
     outcome: wire.outcome,
   };
+}
+
+/** Where the status alone would leave whoever pulls without a reason. */
+function phraseOf(status: number, message: string): string | undefined {
+  switch (status) {
+    case 403:
+      return phrase("Forbidden", message);
+    case 503:
+      return phrase("Service Unavailable", message);
+    default:
+      return;
+  }
 }
 
 /** Printable ASCII only: node refuses others, and a line break would forge a header. */

@@ -15,6 +15,8 @@ export interface ParsedManifest {
   readonly children: readonly Descriptor[];
   /** Config, layers and other blobs. */
   readonly blobs: readonly Descriptor[];
+  /** As the document itself says, when it does. */
+  readonly mediaType: string | undefined;
 }
 
 /** More would be an attack: real indexes have dozens, real images at most 127 layers. */
@@ -38,7 +40,12 @@ export function parseManifest(bytes: Uint8Array, what: string): ParsedManifest {
   if (config !== undefined && config !== null) {
     blobs.push(...parseDescriptor(config, "config", what));
   }
-  return { children: descriptorsOf(document, "manifests", what), blobs };
+  const { mediaType } = document;
+  return {
+    children: descriptorsOf(document, "manifests", what),
+    blobs,
+    mediaType: typeof mediaType === "string" ? mediaType : undefined,
+  };
 }
 
 function parseObject(bytes: Uint8Array, what: string): Readonly<Record<string, unknown>> {

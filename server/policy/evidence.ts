@@ -29,5 +29,9 @@ export interface Evidence {
   readonly passedOver: readonly { readonly artifact: string; readonly problem: string }[];
   /** Look-ups that failed: with any of them, "nothing counts" is not an answer. */
   readonly failures: readonly string[];
+  /** More was found than is looked at: what speaks against the image may be in the rest. */
+  readonly isCut?: boolean;
+  /** It sufficed before everything was asked. */
+  readonly isPartial: boolean;
   readonly gatheredAtMs: number;
 }

@@ -12,6 +12,8 @@ export interface RedirectOptions {
   readonly redirectsMax: number;
   /** Of whom, for messages: `docker.io`. */
   readonly from: string;
+  /** A status that is an answer here, and not followed. */
+  readonly except?: number | undefined;
   /** Sends one request. `isSameOrigin` is false where our credentials must not go. */
   readonly send: (url: URL, isSameOrigin: boolean) => Promise<Answer>;
   /** Lets go of an answer whose body nobody wants. */
@@ -22,6 +24,8 @@ export interface Followed {
   readonly answer: Answer;
   /** It came from somewhere else than the url that was asked: another origin. */
   readonly isElsewhere: boolean;
+  /** The url that was asked sent us on, if only to another path. */
+  readonly isRedirected: boolean;
 }
 
 /**
@@ -31,15 +35,15 @@ export interface Followed {
  *   `redirect` when the target could not be reached, the url's own failure when it could not.
  */
 export async function followRedirects(start: URL, options: RedirectOptions): Promise<Followed> {
-  const { send, release, redirectsMax, from } = options;
+  const { send, release, redirectsMax, from, except } = options;
   let url = start;
   let isElsewhere = false;
   const seen = new Set<string>();
   for (;;) {
     seen.add(url.href);
     const answer = await sendTo(url, isElsewhere, send, from);
-    if (!REDIRECT_STATUSES.has(answer.status)) {
-      return { answer, isElsewhere };
+    if (!REDIRECT_STATUSES.has(answer.status) || answer.status === except) {
+      return { answer, isElsewhere, isRedirected: seen.size > 1 };
     }
     const location = headerOf(answer.headers, "location");
     await release(answer);

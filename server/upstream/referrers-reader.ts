@@ -1,3 +1,4 @@
+import { RegistryError } from "../errors.ts";
 import { headerOf, mediaTypeOf, nextQueryOf } from "./answer-headers.ts";
 import { readBody, readErrorBody } from "./buffered-response.ts";
 import type { Answer } from "./exchange.ts";
@@ -12,7 +13,7 @@ interface Page {
 }
 
 /** How registries without the referrers API say so. */
-const ABSENT_STATUSES: readonly number[] = [400, 404, 405, 406, 410, 501];
+const ABSENT_STATUSES: readonly number[] = [303, 400, 404, 405, 406, 410, 501];
 
 /** The referrers API (distribution-spec v1.1.1 §listing-referrers), page by page. */
 export class ReferrersReader {
@@ -46,21 +47,31 @@ export class ReferrersReader {
   }
 
   #page(request: ReferrersRequest, query: string): Promise<Page | undefined> {
-    const { repository, digest, signal } = request;
+    const { repository, digest, signal, mustBeSure = false } = request;
+    const subject = `the referrers of ${repository}@${digest}`;
     return this.#requests.send(
       {
         kind: "referrers",
         method: "GET",
         path: `/v2/${repository}/referrers/${digest}${query}`,
         repository,
-        subject: `the referrers of ${repository}@${digest}`,
+        subject,
         accept: INDEX_ACCEPT,
         firstByteTimeoutMs: this.#limits.manifestFirstByteTimeoutMs,
         unknown: "manifest-unknown",
         statuses: [200, ...ABSENT_STATUSES],
+        acceptsAnyRedirected: true,
         signal,
       },
-      (usable) => this.#read(usable),
+      async (usable) => {
+        const page = await this.#read(usable);
+        if (page === undefined && mustBeSure && !isClearNo(usable)) {
+          const { status } = usable.answer;
+          const message = `${this.#name} answered ${status}, and no list, when asked for ${subject}`;
+          throw new RegistryError("upstream-invalid", message);
+        }
+        return page;
+      },
     );
   }
 
@@ -82,6 +93,19 @@ export class ReferrersReader {
     const next = nextQueryOf(headerOf(answer.headers, "link"));
     return { manifests, next: next === undefined || next.size === 0 ? undefined : `?${next}` };
   }
+}
+
+/**
+ * "There is no such API": said by the status, or by sending us to a page of the registry's website,
+ * whatever that answers (GHCR). An API behind a redirect that fails says nothing.
+ */
+function isClearNo({ answer, isRedirected }: Usable): boolean {
+  const { status } = answer;
+  if (!isRedirected) {
+    return status !== 200;
+  }
+  const isFailing = status === 429 || status >= 500;
+  return !(isFailing && mediaTypeOf(answer.headers) === "application/json");
 }
 
 function isIndexType({ headers }: Answer): boolean {

@@ -47,6 +47,8 @@ export interface RegistryRequest {
   readonly unknown: RegistryErrorCode;
   /** Statuses that `use` wants to see. Others become errors before it is called. */
   readonly statuses: readonly number[];
+  /** Behind a redirect `use` wants to see them all. */
+  readonly acceptsAnyRedirected?: boolean;
   readonly signal?: AbortSignal | undefined;
   readonly avoid?: ReadonlySet<string> | undefined;
 }
@@ -55,6 +57,8 @@ export interface RegistryRequest {
 export interface Usable {
   readonly answer: Answer;
   readonly endpoint: Endpoint;
+  /** The url that was asked sent us on. */
+  readonly isRedirected: boolean;
   /** What is left for reading the body, where that is to be done before answering. */
   readonly remainingMs: number;
 }
@@ -98,14 +102,17 @@ export class RegistryRequests {
       asker,
       deadline: startedAt + within,
     });
-    const { answer, isElsewhere } = await attempt.send();
+    const { answer, isElsewhere, isRedirected } = await attempt.send();
     this.#noteRateLimit(answer);
-    if (!request.statuses.includes(answer.status)) {
+    const isWanted =
+      request.statuses.includes(answer.status) ||
+      (isRedirected && request.acceptsAnyRedirected === true);
+    if (!isWanted) {
       throw await this.#errorOf(answer, isElsewhere, request, asker);
     }
     try {
       const leftMs = startedAt + remainingMs - surroundings.now();
-      return await use({ answer, endpoint, remainingMs: Math.max(1, leftMs) });
+      return await use({ answer, endpoint, isRedirected, remainingMs: Math.max(1, leftMs) });
     } catch (error) {
       answer.abort(error instanceof Error ? error : new Error("not used", { cause: error }));
       throw error;
@@ -207,7 +214,8 @@ class LoggedInRequest {
   async send(): Promise<Followed> {
     try {
       const followed = await this.#sendOnce();
-      if (!followed.isElsewhere || !isCurable(followed.answer.status)) {
+      const isFinal = this.#options.request.acceptsAnyRedirected === true;
+      if (!followed.isElsewhere || isFinal || !isCurable(followed.answer.status)) {
         return followed;
       }
       await readErrorBody(followed.answer, this.#context.limits);
@@ -244,6 +252,8 @@ class LoggedInRequest {
       targets,
       redirectsMax: limits.redirectsMax,
       from: name,
+      // See Other (RFC 9110 §15.4.4): not what was asked for, but something about it.
+      except: request.acceptsAnyRedirected === true ? 303 : undefined,
       send: (url, isSameOrigin) => this.#exchange(url, isSameOrigin ? grant : undefined),
       release: (answer) => readErrorBody(answer, limits),
     });

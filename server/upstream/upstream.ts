@@ -104,6 +104,8 @@ export interface TagsPage {
 
 export interface ReferrersRequest extends RepositoryRequest {
   readonly digest: Digest;
+  /** An answer that is neither a list nor a clear "no such API" is `upstream-invalid`. */
+  readonly mustBeSure?: boolean;
 }
 
 export interface ReferrersPage {

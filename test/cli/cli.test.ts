@@ -79,16 +79,17 @@ t.test("check prints what is in effect", async (t) => {
   });
   t.notMatch(stdout, /s3cret/);
   const json = await sluice(["check", "sluice.yaml", "--json"], folder);
-  t.same(JSON.parse(json.stdout), { valid: true, config: parse(stdout) });
+  const remarks = { files: [], notes: [] };
+  t.same(JSON.parse(json.stdout), { valid: true, config: parse(stdout), ...remarks });
 });
 
 t.test("check says what is wrong, a line each, and ends with 1", async (t) => {
-  const folder = t.testdir({ "sluice.yaml": "listen: x\npolicy: {}\n" });
+  const folder = t.testdir({ "sluice.yaml": "listen: x\nclients: {}\n" });
   const { code, stdout, stderr } = await sluice(["check", "sluice.yaml"], folder);
   t.same([code, stdout], [1, ""]);
   t.match(
     stderr,
-    /^sluice\.yaml:1:9: found "x", expected an address.*\nsluice\.yaml:2:1: policy.*\n$/,
+    /^sluice\.yaml:1:9: found "x", expected an address.*\nsluice\.yaml:2:1: clients.*\n$/,
   );
   const json = await sluice(["check", "--json", "sluice.yaml"], folder);
   t.equal(json.code, 1);

@@ -3,9 +3,11 @@ import { join } from "node:path";
 import type { Test } from "tap";
 import t from "tap";
 import { parse } from "yaml";
-import { effectiveConfig, loadConfig } from "../../server/config/config.ts";
+import { loadConfig } from "../../server/config/config.ts";
+import { effectiveConfig } from "../../server/config/effective.ts";
 import { ConfigError, formatProblem } from "../../server/config/errors.ts";
 import { publishedSchema } from "../../server/config/schema.ts";
+import { POLICY_FILES } from "../support/policy-files.ts";
 
 const ENVIRONMENT = {
   TEAM_PASSWORD: "s3cret-value",
@@ -35,11 +37,34 @@ upstreams:
   127.0.0.1:5555: { url: http://127.0.0.1:5555 }
   plain.example: { url: http://plain.example, insecure: true, auth: { username: x, passwordFile: tls.crt } }
 credentials: { dockerConfigFile: tls.crt }
+policy:
+  unmatched: deny
+  rules:
+    - name: kubernetes
+      match: [docker.io/**]
+      mode: warn
+      tags: { allow: ["v*"], semver: true }
+      signatures:
+        any:
+          - keyless: { issuer: https://accounts.google.com, subject: a@acme.example, trustedRootFile: trusted_root.json }
+          - key: { file: cosign.pub, log: ignore }
+          - notation: { trustStoreDir: ca, subjects: ["O=acme"] }
+      attestations:
+        - predicateType: https://cosign.sigstore.dev/attestation/vuln/v1
+          by: { key: { file: cosign.pub } }
+          vulnerabilities: { maxAgeDays: 7, refuse: [critical] }
+      children: require-own
+  exceptions:
+    - { match: [docker.io/library/*], until: 2027-01-31, reason: migration, ticket: OPS 12 }
+  deny:
+    - { signer: { key: { file: cosign.pub } }, reason: stolen }
+trust: { publicGood: tuf, tufRootFile: root.json }
+audit: { file: audit.jsonl, maxBytes: 10MiB, keep: 3 }
 accessLog: { file: access.jsonl }
 `;
 
 function writeConfig(t: Test, text: string | Buffer): string {
-  const folder = t.testdir({ "tls.crt": "not looked into" });
+  const folder = t.testdir({ "tls.crt": "not looked into", ...POLICY_FILES });
   const file = join(folder, "sluice.yaml");
   writeFileSync(file, text);
   return file;
@@ -144,8 +169,10 @@ t.test("the environment goes before the file, and is told apart when it is wrong
 });
 
 t.test("what is wrong is said, and where", async (t) => {
-  const cases = readFileSync(new URL("./refusals.txt", import.meta.url), "utf8");
-  for (const block of cases.split(/^## /mu).slice(1)) {
+  const [cases = "", policies = ""] = ["./refusals.txt", "./policy-refusals.txt"].map((file) =>
+    readFileSync(new URL(file, import.meta.url), "utf8"),
+  );
+  for (const block of [cases, policies].flatMap((text) => text.split(/^## /mu).slice(1))) {
     const [title = "", ...lines] = block.trimEnd().split("\n");
     const text = lines.filter((line) => !line.startsWith("=> "));
     const expected = lines.filter((line) => line.startsWith("=> "));
@@ -160,10 +187,7 @@ t.test("what is wrong is said, and where", async (t) => {
 });
 
 t.test("what a later version knows is refused, not passed over", async (t) => {
-  const text = `policy: { unmatched: deny }
-clients: {}
-trust: {}
-audit: {}
+  const text = `clients: {}
 fleet: {}
 adminTokenFile: x
 storage: { s3: {}, retention: [] }
@@ -171,13 +195,10 @@ credentials: { kubeletProviders: {} }
 upstreams: { a.example: { access: per-client } }
 `;
   const problems = problemsOf(t, text);
-  t.equal(problems.length, 10);
+  t.equal(problems.length, 7);
   t.ok(problems.every((problem) => problem.includes("not supported by this version: without it")));
-  t.match(
-    problems[0],
-    /^f:1:1: policy is not supported by this version: without it images would be/,
-  );
-  t.match(problems.at(-1), /^f:9:35: upstreams\.a\.example\.access: per-client is not supported/);
+  t.match(problems[0], /^f:1:1: clients is not supported by this version: without it anyone/);
+  t.match(problems.at(-1), /^f:6:35: upstreams\.a\.example\.access: per-client is not supported/);
 });
 
 t.test("all that is wrong is reported at once, by position", async (t) => {

@@ -1,5 +1,6 @@
 import { EventEmitter } from "node:events";
-import { mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { appendFileSync } from "node:fs";
+import { copyFile, cp, mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Test } from "tap";
@@ -7,6 +8,7 @@ import t from "tap";
 import { loadConfig } from "../../server/config/config.ts";
 import { ConfigReloader } from "../../server/config/reload.ts";
 import type { Settings } from "../../server/settings.ts";
+import { POLICY_FILES } from "../support/policy-files.ts";
 
 interface LogLine {
   readonly level: "info" | "error";
@@ -67,7 +69,7 @@ t.test("SIGHUP takes over a new configuration", async (t) => {
 t.test("an invalid file is told, counted, and changes nothing", async (t) => {
   const file = join(t.testdir({ "sluice.yaml": fresh(1) }), "sluice.yaml");
   const { reloader, applied, outcomes, lines } = start(t, file);
-  await writeFile(file, "policy: {}\nlisten: x\n");
+  await writeFile(file, "clients: {}\nlisten: x\n");
   t.equal(await reloader.reload("signal"), "refused");
   t.same([applied.length, outcomes, freshOf(reloader.settings)], [0, ["refused"], 1]);
   t.match(lines, [
@@ -177,6 +179,58 @@ t.test("a renewed certificate is a change of the configuration", async (t) => {
   await writeFile(join(folder, "certs", "ca.crt"), "new");
   await until(() => applied.length > 0);
   t.equal(applied.length, 1);
+});
+
+t.test("a renewed key, and a certificate more, make another policy", async (t) => {
+  const text = `policy:
+  rules:
+    - name: team
+      match: [ghcr.io/acme/**]
+      signatures: { any: [{ key: { file: keys/a.pub, log: ignore } }, { notation: { trustStoreDir: ca, subjects: ["*"] } }] }
+`;
+  const key = (letter: string) => POLICY_FILES["cosign.pub"] + letter;
+  const folder = t.testdir({ ...POLICY_FILES, "sluice.yaml": text, keys: { "a.pub": key("") } });
+  const { applied, outcomes } = start(t, join(folder, "sluice.yaml"));
+  const authorities = () => applied.at(-1)?.policy?.rules[0]?.signatures?.authorities;
+  await replace(join(folder, "keys", "a.pub"), key("# renewed"));
+  await until(() => applied.length > 0);
+  t.match(authorities(), [{ pem: /# renewed/ }, { certificates: { length: 1 } }]);
+  const another = new URL("../data/containers-image/pki_root_crts.pem", import.meta.url);
+  await copyFile(another, join(folder, "ca", "another.crt"));
+  await until(() => applied.length > 1);
+  t.match(authorities(), [{}, { certificates: { length: 2 } }]);
+  await cp(join(folder, "ca"), join(folder, "ca.next"), { recursive: true });
+  await rename(join(folder, "ca"), join(folder, "ca.before"));
+  await rename(join(folder, "ca.next"), join(folder, "ca"));
+  await delay(600); // the same certificates in another folder: noticed, and nothing new
+  t.same(outcomes, ["applied", "applied"]);
+  await rm(join(folder, "ca", "another.crt"));
+  await until(() => applied.length > 2);
+  t.match(authorities(), [{}, { certificates: { length: 1 } }]);
+  t.same(outcomes, ["applied", "applied", "applied"]);
+});
+
+t.test("a policy is not lost by a file that is cut off", async (t) => {
+  const policy =
+    'policy: { rules: [{ name: team, match: ["a.example/**"], tags: { semver: true } }] }\n';
+  const file = join(t.testdir({ "sluice.yaml": fresh(1) + policy }), "sluice.yaml");
+  const { reloader, outcomes, lines } = start(t, file);
+  await replace(file, fresh(2));
+  t.equal(await reloader.reload("signal"), "refused");
+  t.strictSame(outcomes, ["refused"]);
+  t.match(JSON.stringify(lines.at(-1)), /found no policy where there was one/);
+  await replace(file, fresh(3) + policy);
+  t.equal(await reloader.reload("signal"), "applied");
+});
+
+t.test("a log that is written all the time beside the file hides no change of it", async (t) => {
+  const folder = t.testdir({ "sluice.yaml": `${fresh(1)}audit: { file: audit.jsonl }\n` });
+  const { applied } = start(t, join(folder, "sluice.yaml"));
+  const writing = setInterval(() => appendFileSync(join(folder, "audit.jsonl"), "{}\n"), 20);
+  t.teardown(() => clearInterval(writing));
+  await replace(join(folder, "sluice.yaml"), `${fresh(2)}audit: { file: audit.jsonl }\n`);
+  await until(() => applied.length > 0);
+  t.equal(freshOf(applied[0]), 2);
 });
 
 t.test("once disposed of, it lets go of signals and files", async (t) => {

@@ -6,11 +6,24 @@ export interface FakeContentOptions {
   /** Whether there is a referrers API. True by default. */
   readonly referrers?: boolean;
   readonly tagPageSize?: number;
+  /** Referrers in one answer, the rest behind `Link`. All of them by default. */
+  readonly referrersPageSize?: number;
+  /**
+   * In place of every referrer's artifactType: some registries and writers get it wrong. `null`
+   * leaves it out.
+   */
+  readonly referrersArtifactType?: string | null;
+  /** Whether `?artifactType=` is heeded. False by default, as in many registries. */
+  readonly filtersReferrers?: boolean;
 }
 
 interface StoredManifest {
   readonly bytes: Buffer;
   readonly mediaType: string;
+  /** Of a referrer, read once: there may be ten thousand. */
+  readonly subject: string | undefined;
+  readonly artifactType: string | undefined;
+  readonly annotations: unknown;
 }
 
 interface Repository {
@@ -49,11 +62,31 @@ export class FakeContent {
     const own = "mediaType" in content ? String(content.mediaType) : DEFAULT_MEDIA_TYPE;
     const digest = digestOf(bytes);
     const { manifests, tags } = this.#repository(repository);
-    manifests.set(digest, { bytes, mediaType: mediaType ?? own });
+    manifests.set(digest, { bytes, mediaType: mediaType ?? own, ...referrerOf(bytes) });
     if (tag !== undefined) {
       tags.set(tag, digest);
     }
     return digest;
+  }
+
+  /** Puts a tag on what is there, or moves it. */
+  addTag(repository: string, tag: string, digest: Digest): void {
+    this.#repository(repository).tags.set(tag, digest);
+  }
+
+  /** The tag's or digest's manifest, as it was added. */
+  manifest(repository: string, reference: string): Buffer | undefined {
+    const { manifests, tags } = this.#repository(repository);
+    return manifests.get(tags.get(reference) ?? reference)?.bytes;
+  }
+
+  removeManifest(repository: string, digest: Digest): void {
+    this.#repository(repository).manifests.delete(digest);
+  }
+
+  /** Other bytes behind the same digest: a registry that lies. */
+  replaceBlob(repository: string, digest: Digest, bytes: Uint8Array): void {
+    this.#repository(repository).blobs.set(digest, Buffer.from(bytes));
   }
 
   /** A manifest with a config and layers of random bytes. */
@@ -110,7 +143,7 @@ export class FakeContent {
       case "tags":
         return this.#tagsOf(repository, url, response);
       case "referrers":
-        return this.#referrersOf(repository, reference, response);
+        return this.#referrersOf(repository, reference, url, response);
       default:
         return undefined;
     }
@@ -131,23 +164,42 @@ export class FakeContent {
 
   #referrersOf(
     repository: Repository,
-    digest: string,
+    subject: string,
+    url: URL,
     response: ServerResponse,
   ): Buffer | undefined {
-    if (this.#options.referrers === false) {
+    const { referrers, filtersReferrers, referrersPageSize } = this.#options;
+    if (referrers === false) {
       return undefined;
     }
-    const manifests = [...repository.manifests].flatMap(([referrer, { bytes, mediaType }]) => {
-      const manifest = JSON.parse(bytes.toString()) as Record<string, unknown>;
-      const subject = manifest["subject"] as { digest?: string } | undefined;
-      const { artifactType } = manifest;
-      return subject?.digest === digest
-        ? [{ mediaType, digest: referrer, size: bytes.length, artifactType }]
-        : [];
-    });
+    const wanted = filtersReferrers === true ? url.searchParams.get("artifactType") : null;
+    const all = [...repository.manifests]
+      .filter(([, manifest]) => manifest.subject === subject)
+      .map(([digest, manifest]) => this.#descriptorOf(digest, manifest))
+      .filter((descriptor) => wanted === null || descriptor["artifactType"] === wanted);
+    const size = referrersPageSize ?? all.length;
+    const from = Number(url.searchParams.get("from") ?? 0);
+    if (from + size < all.length) {
+      const next = new URL(url);
+      next.searchParams.set("from", String(from + size));
+      response.setHeader("link", `<${next.pathname}${next.search}>; rel="next"`);
+    }
+    if (wanted !== null) {
+      response.setHeader("oci-filters-applied", "artifactType");
+    }
     response.setHeader("content-type", INDEX_MEDIA_TYPE);
+    const manifests = all.slice(from, from + size);
     const index = { schemaVersion: 2, mediaType: INDEX_MEDIA_TYPE, manifests };
     return Buffer.from(JSON.stringify(index));
+  }
+
+  #descriptorOf(
+    digest: string,
+    { mediaType, bytes, artifactType, annotations }: StoredManifest,
+  ): Readonly<Record<string, unknown>> {
+    const { referrersArtifactType: given } = this.#options;
+    const type = given === undefined ? artifactType : (given ?? undefined);
+    return { mediaType, digest, size: bytes.length, artifactType: type, annotations };
   }
 
   #repository(name: string): Repository {
@@ -158,6 +210,28 @@ export class FakeContent {
     const repository = { blobs: new Map(), manifests: new Map(), tags: new Map() };
     this.#repositories.set(name, repository);
     return repository;
+  }
+}
+
+/** An artifactType is the config's media type where the manifest has none (image-spec v1.1.1). */
+function referrerOf(
+  bytes: Buffer,
+): Pick<StoredManifest, "subject" | "artifactType" | "annotations"> {
+  try {
+    const { subject, artifactType, config, annotations } = JSON.parse(bytes.toString()) as {
+      readonly subject?: { readonly digest?: string };
+      readonly artifactType?: string;
+      readonly config?: { readonly mediaType?: string };
+      readonly annotations?: unknown;
+    };
+    return {
+      subject: subject?.digest,
+      artifactType: artifactType ?? config?.mediaType,
+      annotations,
+    };
+  } catch {
+    // A test's garbage: it refers to nothing.
+    return { subject: undefined, artifactType: undefined, annotations: undefined };
   }
 }
 

@@ -18,6 +18,8 @@ export interface ProxyOptions {
 
 export interface TestProxy {
   readonly app: App;
+  /** What it runs on: a reload begins with them. */
+  readonly settings: Settings;
   readonly url: string;
   readonly adminUrl: string;
   readonly dataPath: string;
@@ -36,8 +38,9 @@ export interface TestProxy {
 export async function startProxy(t: Test, options: ProxyOptions): Promise<TestProxy> {
   const dataPath = options.dataPath ?? (await mkdtemp(join(tmpdir(), "sluice-test-")));
   const complaints: string[] = [];
+  const settings = settingsFor(options, dataPath);
   const app = await App.start({
-    settings: settingsFor(options, dataPath),
+    settings,
     version: "0.0.0-test",
     log: collecting(complaints),
     accessLog: { info: () => undefined },
@@ -56,6 +59,7 @@ export async function startProxy(t: Test, options: ProxyOptions): Promise<TestPr
   };
   return {
     app,
+    settings,
     url: app.registryUrl,
     adminUrl: app.adminUrl,
     dataPath,

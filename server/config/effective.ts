@@ -1,0 +1,41 @@
+import { stringify } from "yaml";
+import type { AuditSettings } from "../policy-settings.ts";
+import type { Settings, UpstreamSettings } from "../settings.ts";
+import { formatAddress } from "./addresses.ts";
+import { effectivePolicy } from "./effective-policy.ts";
+import { formatBytes } from "./quantities.ts";
+
+/** The settings as a configuration file, with secrets masked. */
+export function effectiveConfig(settings: Settings): string {
+  return stringify(effectiveValues(settings));
+}
+
+/** The settings as a configuration file would have them, with secrets masked. */
+export function effectiveValues(settings: Settings): Readonly<Record<string, unknown>> {
+  const { listen, admin, tls, storage, defaultUpstream, credentials, accessLog } = settings;
+  const { policy, trust, audit } = settings;
+  const { path, maxBytes } = storage.disk;
+  return {
+    listen: formatAddress(listen),
+    admin: formatAddress(admin),
+    ...(tls !== undefined && { tls }),
+    storage: { disk: { path, maxBytes: formatBytes(maxBytes) }, verifyReads: storage.verifyReads },
+    ...(defaultUpstream !== undefined && { defaultUpstream }),
+    upstreams: Object.fromEntries(settings.upstreams.map(printableUpstream)),
+    ...(Object.keys(credentials).length > 0 && { credentials }),
+    ...(policy !== undefined && { policy: effectivePolicy(policy) }),
+    trust,
+    ...(audit !== undefined && { audit: printableAudit(audit) }),
+    accessLog,
+  };
+}
+
+function printableUpstream(upstream: UpstreamSettings): [string, unknown] {
+  const { name, urls, auth, ...rest } = upstream;
+  const masked = auth?.password === undefined ? auth : { ...auth, password: "***" };
+  return [name, { url: urls, ...rest, ...(masked !== undefined && { auth: masked }) }];
+}
+
+function printableAudit({ target, maxBytes, keep }: AuditSettings): unknown {
+  return target === "stdout" ? target : { ...target, maxBytes: formatBytes(maxBytes), keep };
+}

@@ -1,0 +1,297 @@
+import type { Digest } from "../../storage/digest.ts";
+import { digestOf } from "../../storage/digest.ts";
+import type { Manifest } from "../cache/manifest-cache.ts";
+import { SingleFlight } from "../cache/single-flight.ts";
+import type { Source } from "../cache/source.ts";
+import { nameOf } from "../cache/source.ts";
+import type { Decision } from "../decision.ts";
+import { RegistryError } from "../errors.ts";
+import { POLICY_LIMITS } from "../limits.ts";
+import {
+  isArtefactIndex,
+  isListOfReferrers,
+  isReferrersTag,
+  isSignatureArtefact,
+} from "../oci/artefacts.ts";
+import type { Inspection } from "../oci/strict-manifest.ts";
+import { inspectManifest } from "../oci/strict-manifest.ts";
+import type { RuleSettings } from "../policy-settings.ts";
+import { within } from "../within.ts";
+import type { CandidateSource } from "./candidates.ts";
+import type { Edges } from "./edges.ts";
+import type { EvidenceJudge } from "./evidence-judge.ts";
+import type { Case, Finding } from "./finding.ts";
+import { decisionOf } from "./finding.ts";
+import { excepted, findingOf, unasked } from "./findings.ts";
+import { hasScans, refuseHidden } from "./hidden-scans.ts";
+import { hasInertLayers } from "./inert-layers.ts";
+import { Inheritance } from "./inheritance.ts";
+import type { Policy } from "./policy.ts";
+import { tagProblem } from "./tag-rules.ts";
+import type { VerdictCache } from "./verdict-cache.ts";
+import { VerificationFailed } from "./verifier.ts";
+
+export interface AssessorOptions {
+  readonly policy: Policy;
+  readonly trustRevision: string;
+  /** Where parents and signatures are read from: nothing of it has been judged. */
+  readonly registry: CandidateSource;
+  readonly evidence: EvidenceJudge;
+  readonly edges: Edges;
+  readonly verdicts: VerdictCache;
+  readonly now: () => number;
+  /** A fault of ours kept an image from being judged. */
+  readonly onFault: (error: unknown) => void;
+}
+
+/**
+ * Says of a manifest whether it may be served, and why: by one policy and one trust, for as long as
+ * both are in force. One assessment for all who wait.
+ */
+export class Assessor {
+  readonly policy: Policy;
+  readonly #options: AssessorOptions;
+  readonly #inheritance: Inheritance;
+  readonly #flights = new SingleFlight<Decision>();
+  /** Of denied manifests that were asked for by the tag of a list of referrers. */
+  readonly #lists = new WeakMap<Manifest, boolean>();
+
+  constructor(options: AssessorOptions) {
+    const { registry, edges, verdicts } = options;
+    this.policy = options.policy;
+    this.#options = options;
+    this.#inheritance = new Inheritance({
+      registry,
+      edges,
+      verdicts,
+      assess: (source, manifest, depth) => this.#assess(source, manifest, depth),
+    });
+  }
+
+  /** What is known already, at once. */
+  peek(source: Source, manifest: Manifest): Decision | undefined {
+    return this.#options.verdicts.get(nameOf(source), manifest);
+  }
+
+  /** Never rejects: what goes wrong is a decision, too. What takes too long goes on by itself. */
+  async assess(source: Source, manifest: Manifest): Promise<Decision> {
+    const assessed = this.#assess(source, manifest, 0);
+    const decision = await within(assessed, POLICY_LIMITS.assessTimeoutMs);
+    if (decision !== undefined) {
+      return decision;
+    }
+    const problem = `it takes longer than ${POLICY_LIMITS.assessTimeoutMs} ms`;
+    const finding = { verdict: "indeterminate", reason: "timeout", problem } as const;
+    return decisionOf(this.#caseOf(source, manifest), finding);
+  }
+
+  /** As `assess`, with what the rule says of tags. */
+  async assessTag(source: Source, tag: string, manifest: Manifest): Promise<Decision> {
+    const decision = this.peek(source, manifest) ?? (await this.assess(source, manifest));
+    const { rule, ...about } = this.#caseOf(source, manifest);
+    if (rule.mode === "off" || rule.settings === undefined || !mayChange(decision)) {
+      return decision;
+    }
+    if (decision.verdict === "deny" && isReferrersTag(tag) && this.#listsReferrers(manifest)) {
+      return decisionOf({ rule, ...about }, { verdict: "allow", reason: "artefact" });
+    }
+    const problem = tagProblem(rule.settings.tags, tag);
+    return problem === undefined
+      ? decision
+      : decisionOf({ rule, ...about, tag }, { verdict: "deny", reason: "tag", problem });
+  }
+
+  /** The deny list's word on any digest, of a layer as well; undefined when it has none. */
+  denied(name: string, digest: Digest): Decision | undefined {
+    const listed = this.policy.deniedDigest(digest);
+    if (listed === undefined) {
+      return;
+    }
+    const about = { ...this.#context(), name, digest, rule: this.policy.ruleFor(name) };
+    const problem = listed.reason;
+    return decisionOf(about, { verdict: "deny", reason: "denied_digest", problem });
+  }
+
+  /** Whether blobs of the repository are looked into, in case one is a manifest. */
+  looksInto(source: Source): boolean {
+    return this.policy.hasDeniedSigners || this.policy.ruleFor(nameOf(source)).mode !== "off";
+  }
+
+  /** An index as `sha256-<hex>` tags name it: nobody runs it, and it vouches for nothing in it. */
+  #listsReferrers(manifest: Manifest): boolean {
+    const known = this.#lists.get(manifest) ?? isListOfReferrers(onceFor(manifest)());
+    this.#lists.set(manifest, known);
+    return known;
+  }
+
+  async #assess(source: Source, manifest: Manifest, depth: number): Promise<Decision> {
+    const known = this.peek(source, manifest);
+    if (known !== undefined) {
+      return known;
+    }
+    const key = `${nameOf(source)}@${manifest.digest} ${manifest.mediaType}`;
+    return await this.#flights.run(key, () => this.#decide(source, manifest, depth));
+  }
+
+  async #decide(source: Source, manifest: Manifest, depth: number): Promise<Decision> {
+    const about = this.#caseOf(source, manifest);
+    const inspect = onceFor(manifest);
+    let finding: Finding;
+    try {
+      finding =
+        this.#findAtOnce(about, manifest, inspect) ??
+        (await this.#findArtefact(about, source, inspect)) ??
+        (await this.#findSlowly(about, source, manifest, depth));
+    } catch (error) {
+      finding = this.#fault(error);
+    }
+    const decision = decisionOf(about, finding);
+    this.#options.verdicts.put(about.name, manifest, {
+      decision,
+      validUntilMs: finding.validUntilMs,
+    });
+    await this.#inheritance.note(about, inspect, decision);
+    return decision;
+  }
+
+  /** Everything that needs no signature. */
+  #findAtOnce(about: Case, manifest: Manifest, inspect: () => Inspection): Finding | undefined {
+    const { policy } = this;
+    const { name, digest, rule } = about;
+    const listed = namesOf(manifest)
+      .map((one) => policy.deniedDigest(one))
+      .find(Boolean);
+    if (listed !== undefined) {
+      return { verdict: "deny", reason: "denied_digest", problem: listed.reason };
+    }
+    if (rule.mode === "off") {
+      return policy.hasDeniedSigners ? undefined : unasked(rule);
+    }
+    const inspection = inspect();
+    if (inspection.problem !== undefined) {
+      return { verdict: "deny", reason: "malformed", problem: inspection.problem };
+    }
+    const exception = policy.exceptionFor(name, digest, this.#options.now());
+    if (exception !== undefined) {
+      return policy.hasDeniedSigners ? undefined : excepted(exception);
+    }
+    return rule.settings === undefined
+      ? { verdict: "deny", reason: "unmatched" }
+      : this.#findByContent(inspection, rule.settings);
+  }
+
+  #findByContent(inspection: Inspection, rule: RuleSettings): Finding | undefined {
+    if (isArtefactIndex(inspection)) {
+      return { verdict: "allow", reason: "artefact" };
+    }
+    if (isSignatureArtefact(inspection)) {
+      return; // its layers have to be read
+    }
+    if (inspection.hasForeignLayers && rule.foreignLayers === "refuse") {
+      return { verdict: "deny", reason: "foreign_layers" };
+    }
+    const asksNothing = rule.signatures === undefined && rule.attestations.length === 0;
+    return asksNothing && !this.policy.hasDeniedSigners
+      ? { verdict: "allow", reason: "permitted" }
+      : undefined;
+  }
+
+  /** A signature or an attestation itself: its media types say so, and its bytes do not deny it. */
+  async #findArtefact(
+    { rule }: Case,
+    source: Source,
+    inspect: () => Inspection,
+  ): Promise<Finding | undefined> {
+    const isArtefact =
+      rule.mode !== "off" &&
+      isSignatureArtefact(inspect()) &&
+      (await hasInertLayers(this.#options.registry, source, inspect()));
+    return isArtefact ? { verdict: "allow", reason: "artefact" } : undefined;
+  }
+
+  async #findSlowly(
+    about: Case,
+    source: Source,
+    manifest: Manifest,
+    depth: number,
+  ): Promise<Finding> {
+    const { name, digest, rule } = about;
+    const exception =
+      rule.mode === "off" ? undefined : this.policy.exceptionFor(name, digest, this.#options.now());
+    const settings = rule.mode === "off" || exception !== undefined ? undefined : rule.settings;
+    const inherited =
+      settings?.children === "inherit"
+        ? await this.#inheritance.find(source, digest, depth)
+        : undefined;
+    if (inherited?.verdict === "allow") {
+      return inherited;
+    }
+    const { mediaType, bytes } = manifest;
+    const subject = { digest, mediaType, sizeBytes: bytes.byteLength };
+    const judged = await this.#options.evidence.judge(source, subject, settings);
+    const finding = findingOf(refuseHidden(judged, settings), this.#mayBeWorse(settings));
+    if (settings !== undefined || finding.reason === "denied_signer") {
+      // An index that cannot be judged for now may vouch for it in a moment.
+      return finding.verdict === "deny" && inherited !== undefined ? inherited : finding;
+    }
+    if (finding.verdict === "indeterminate") {
+      return rule.mode === "off" ? { ...unasked(rule), validUntilMs: this.#soon() } : finding;
+    }
+    return exception === undefined ? unasked(rule) : excepted(exception);
+  }
+
+  /**
+   * Whether what was not looked at may speak against an image: by a signer on the deny list, or as a
+   * scan that is later than the one that was found.
+   */
+  #mayBeWorse(rule: RuleSettings | undefined): boolean {
+    return this.policy.hasDeniedSigners || hasScans(rule);
+  }
+
+  /** What is said without having looked everywhere is said for a moment. */
+  #soon(): number {
+    return this.#options.now() + POLICY_LIMITS.denyMs;
+  }
+
+  #fault(error: unknown): Finding {
+    if (error instanceof VerificationFailed && error.isTimeout) {
+      return { verdict: "indeterminate", reason: "timeout", problem: error.message };
+    }
+    if (error instanceof RegistryError) {
+      const reason = error.code === "overloaded" ? "failed" : "lookup_failed";
+      return { verdict: "indeterminate", reason, problem: error.message };
+    }
+    this.#options.onFault(error);
+    const problem = "something went wrong in the proxy; its log says what";
+    return { verdict: "indeterminate", reason: "failed", problem };
+  }
+
+  #caseOf(source: Source, { digest }: Manifest): Case {
+    const name = nameOf(source);
+    return { ...this.#context(), name, digest, rule: this.policy.ruleFor(name) };
+  }
+
+  #context(): Pick<Case, "policyRevision" | "trustRevision" | "nowMs"> {
+    const { policy, trustRevision, now } = this.#options;
+    return { policyRevision: policy.revision, trustRevision, nowMs: now() };
+  }
+}
+
+/** What a tag may change about it: not the deny list's word, nor what an exception lets pass. */
+function mayChange({ reason }: Decision): boolean {
+  return !["denied_digest", "denied_signer", "exception", "artefact"].includes(reason);
+}
+
+/** Reading a large one takes a tenth of a second. */
+function onceFor({ bytes, mediaType }: Manifest): () => Inspection {
+  let inspection: Inspection | undefined;
+  return () => {
+    inspection ??= inspectManifest(bytes, mediaType);
+    return inspection;
+  };
+}
+
+/** The same bytes can be asked for by either algorithm; the deny list has one of them. */
+function namesOf({ bytes }: Manifest): readonly Digest[] {
+  return [digestOf(bytes, "sha256"), digestOf(bytes, "sha512")];
+}
