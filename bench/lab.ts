@@ -5,10 +5,11 @@ import { join } from "node:path";
 import type { Download } from "./download.ts";
 import type { Job, Outcome } from "./load.ts";
 import type { Count, Shape } from "./origin.ts";
+import type { Paced, PaceOptions } from "./pace.ts";
 import type { Peer, Started } from "./peers.ts";
 import { blobPath, startPeer } from "./peers.ts";
 import type { Running } from "./process.ts";
-import { mustGoOn, outputOf, startPart } from "./process.ts";
+import { askPart, mustGoOn, outputOf, startPart } from "./process.ts";
 import type { Column } from "./report.ts";
 import type { Requests } from "./requests.ts";
 import type { Target } from "./wire.ts";
@@ -187,16 +188,8 @@ export class Lab {
     return counts[digest] ?? { gets: 0, heads: 0, bytes: 0 };
   }
 
-  #perform({ child }: Running, job: Job): Promise<Outcome> {
-    return new Promise((resolve, reject) => {
-      const onExit = (): void => reject(new Error("the clients are gone"));
-      child.once("exit", onExit);
-      child.once("message", (outcome) => {
-        child.off("exit", onExit);
-        resolve(outcome as unknown as Outcome);
-      });
-      child.send(job);
-    });
+  async #perform(part: Running, job: Job): Promise<Outcome> {
+    return (await askPart(part, job)) as Outcome;
   }
 
   /** Spreads the clients over the processes, half each. */
@@ -240,6 +233,24 @@ export class Lab {
 
   async release(): Promise<void> {
     await this.#performAll(this.#loads.length, () => ({ kind: "release" }));
+  }
+
+  /** Each once, all at the same time, in one process. What failed says so itself. */
+  async fetchAll(targets: readonly Target[]): Promise<readonly Download[]> {
+    const [part] = this.#loads;
+    assert(part !== undefined);
+    const outcome = await this.#perform(part, { kind: "fetch", targets, deadlineMs: DEADLINE_MS });
+    assert("downloads" in outcome);
+    return outcome.downloads;
+  }
+
+  /** On one connection at a steady pace, in the process that `fetchAll` does not use. */
+  async pace(target: Target, options: PaceOptions): Promise<readonly Paced[]> {
+    const part = this.#loads.at(-1);
+    assert(part !== undefined);
+    const outcome = await this.#perform(part, { kind: "pace", target, ...options });
+    assert("paced" in outcome);
+    return outcome.paced;
   }
 
   /** All in one process: see README.md. */

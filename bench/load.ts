@@ -4,6 +4,8 @@
  */
 import type { Download } from "./download.ts";
 import { download, release, stall } from "./download.ts";
+import type { Paced, PaceOptions } from "./pace.ts";
+import { pace } from "./pace.ts";
 import type { Requests } from "./requests.ts";
 import { ask } from "./requests.ts";
 import type { Target } from "./wire.ts";
@@ -19,13 +21,22 @@ export type Job =
   | { readonly kind: "stall"; readonly target: Target; readonly clients: number }
   | { readonly kind: "release" }
   | {
+      readonly kind: "fetch";
+      readonly targets: readonly Target[];
+      readonly deadlineMs: number;
+    }
+  | ({ readonly kind: "pace"; readonly target: Target } & PaceOptions)
+  | {
       readonly kind: "requests";
       readonly target: Target;
       readonly connections: number;
       readonly durationMs: number;
     };
 
-export type Outcome = { readonly downloads: readonly Download[] } | Requests;
+export type Outcome =
+  | { readonly downloads: readonly Download[] }
+  | { readonly paced: readonly Paced[] }
+  | Requests;
 
 async function perform(job: Job): Promise<Outcome> {
   switch (job.kind) {
@@ -40,6 +51,12 @@ async function perform(job: Job): Promise<Outcome> {
     case "release":
       release();
       return { downloads: [] };
+    case "fetch": {
+      const one = (target: Target): Promise<Download> => download(target, false, job.deadlineMs);
+      return { downloads: await Promise.all(job.targets.map(one)) };
+    }
+    case "pace":
+      return { paced: await pace(job.target, job) };
     case "requests":
       return await ask(job.target, job.connections, job.durationMs);
   }

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Running } from "./process.ts";
 import { findProgram, freePort, outputOf, start, untilReady } from "./process.ts";
+import { hexOf, sluiceVersion, startSluice } from "./sluice.ts";
 
 export const REPOSITORY = "bench/blob";
 
@@ -34,47 +34,10 @@ export function manifestPath(digest: string): string {
   return `/v2/${REPOSITORY}/manifests/${digest}`;
 }
 
-const hexOf = (digest: string): string => digest.slice(digest.indexOf(":") + 1);
-
-const ROOT = join(import.meta.dirname, "..");
-const SLUICE_MAIN = join(ROOT, "server", "main.ts");
-
 const sluice: Peer = {
   name: "sluice",
-  version: async () => {
-    const text = await readFile(join(ROOT, "package.json"), "utf8");
-    return existsSync(SLUICE_MAIN) ? /"version": "([^"]+)"/.exec(text)?.[1] : undefined;
-  },
-  start: async (folder, upstreamUrl) => {
-    const port = await freePort();
-    const adminPort = await freePort();
-    const config = join(folder, "sluice.yaml");
-    // The access log is on, as it is for everybody; those of the peers are off.
-    await writeFile(
-      config,
-      `listen: 127.0.0.1:${port}
-admin: 127.0.0.1:${adminPort}
-storage:
-  disk: { path: ${join(folder, "data")}, maxBytes: 100GiB }
-defaultUpstream: bench.example
-upstreams:
-  bench.example: { url: "${upstreamUrl}" }
-accessLog: { file: ${join(folder, "access.jsonl")} }
-`,
-    );
-    const running = start({
-      command: process.execPath,
-      args: [SLUICE_MAIN, "serve", "--config", config],
-      logFile: join(folder, "sluice.log"),
-    });
-    await untilReady(running, `http://127.0.0.1:${adminPort}/readyz`);
-    const blobs = join(folder, "data", "v1", "blobs", "sha256");
-    const storedFile = (digest: string): string => {
-      const hex = hexOf(digest);
-      return join(blobs, hex.slice(0, 2), hex);
-    };
-    return { name: "sluice", port, process: running, storedFile };
-  },
+  version: sluiceVersion,
+  start: async (folder, upstreamUrl) => await startSluice({ folder, upstreamUrl }),
 };
 
 /** Both generations of distribution read this: logs off, descriptors in memory (their own default). */

@@ -92,6 +92,19 @@ export function startPart(file: string): Running {
   return new Running(fork(file, [], { stdio: ["ignore", "inherit", "inherit", "ipc"] }), "");
 }
 
+/** Sends a part of the bench one message; resolves with the one that it answers. */
+export function askPart({ child }: Running, message: object): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const onExit = (): void => reject(new Error("a part of the bench is gone"));
+    child.once("exit", onExit);
+    child.once("message", (answer) => {
+      child.off("exit", onExit);
+      resolve(answer);
+    });
+    child.send(message);
+  });
+}
+
 /** @throws Error with the end of the log when it does not answer 200 in time, or is gone. */
 export async function untilReady(one: Running, url: string): Promise<void> {
   const deadline = performance.now() + READY_TIMEOUT_MS;

@@ -14,29 +14,29 @@ export const COLUMNS: readonly Column[] = [
 ];
 
 /** What was measured of one quantity, by who was measured, a value a round. */
-export class Samples {
-  readonly #values = new Map<Column, number[]>();
+export class Samples<Name extends string = Column> {
+  readonly #values = new Map<Name, number[]>();
 
-  add(column: Column, value: number): void {
+  add(column: Name, value: number): void {
     const values = this.#values.get(column) ?? [];
     values.push(value);
     this.#values.set(column, values);
   }
 
-  spread(column: Column): Spread | undefined {
+  spread(column: Name): Spread | undefined {
     return toSpread(this.#of(column));
   }
 
   /** How often `b` goes into `a`, round by round: see medianOfRounds. */
-  ratio(a: Column, b: Column): number | undefined {
+  ratio(a: Name, b: Name): number | undefined {
     return medianOfRounds(this.#of(a), this.#of(b), (x, y) => x / y);
   }
 
-  difference(a: Column, b: Column): number | undefined {
+  difference(a: Name, b: Name): number | undefined {
     return medianOfRounds(this.#of(a), this.#of(b), (x, y) => x - y);
   }
 
-  #of(column: Column): readonly number[] {
+  #of(column: Name): readonly number[] {
     return this.#values.get(column) ?? [];
   }
 

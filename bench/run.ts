@@ -8,6 +8,9 @@ import { cpus, loadavg, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { coldLimited, coldUnlimited } from "./cold.ts";
+import { enforceCold } from "./enforce-cold.ts";
+import { enforceBurst, enforceHerd, enforceMemory } from "./enforce-load.ts";
+import { enforceWarm } from "./enforce-warm.ts";
 import { herds } from "./herd.ts";
 import { Lab } from "./lab.ts";
 import { memory } from "./memory.ts";
@@ -32,6 +35,11 @@ const SCENARIOS: readonly Scenario[] = [
   { name: "herd", run: herds },
   { name: "memory", run: memory },
   { name: "start", run: start },
+  { name: "enforce-warm", run: enforceWarm },
+  { name: "enforce-cold", run: enforceCold },
+  { name: "enforce-burst", run: enforceBurst },
+  { name: "enforce-herd", run: enforceHerd },
+  { name: "enforce-memory", run: enforceMemory },
 ];
 
 function parseOptions(): {

@@ -13,6 +13,12 @@ export function median(values: readonly number[]): number {
   return (lower + upper) / 2;
 }
 
+/** The smallest value that so many of them (0 to 1) do not exceed. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
+}
+
 /** Undefined when nothing was measured: the peer is missing, or it failed in every round. */
 export function toSpread(values: readonly number[]): Spread | undefined {
   if (values.length === 0) {
