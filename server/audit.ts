@@ -77,7 +77,8 @@ function decidedOf(decision: Decision): object {
         ? null
         : cut(decision.message, MESSAGE_LENGTH_MAX),
     signer: signers[0] ?? null,
-    signers,
+    // All of them, when there are several: lines are many, and few have more than one.
+    signers: signers.length > 1 ? signers : [],
     exception: decision.exception ?? null,
     evidence: decision.evidence ?? null,
     policyRevision: decision.policyRevision,

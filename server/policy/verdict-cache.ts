@@ -38,9 +38,10 @@ export class VerdictCache {
     return holds ? kept.decision : undefined;
   }
 
-  /** When a decision that is held stops to hold; undefined when there is none. */
-  untilMs(repository: RepositoryName, judged: Judged): number | undefined {
-    return this.#decisions.get(keyOf(repository, judged))?.untilMs;
+  /** When a decision stops to hold; in a moment, when it is not held at all. */
+  untilMs(repository: RepositoryName, judged: Judged): number {
+    const kept = this.#decisions.get(keyOf(repository, judged));
+    return kept?.untilMs ?? this.#now() + POLICY_LIMITS.denyMs;
   }
 
   put(repository: RepositoryName, judged: Judged, decided: Decided): void {
