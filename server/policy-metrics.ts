@@ -26,6 +26,7 @@ export class PolicyMetrics {
   readonly #auditLinesLost: Counter;
   readonly #trustRefreshes: Counter;
   readonly #series = new Map<string, Counter.Internal>();
+  readonly #seriesOf = new WeakMap<CountedDecision, Counter.Internal>();
   #readExceptions: () => readonly CountedException[] = () => [];
   #nowMs: () => number = Date.now;
 
@@ -72,14 +73,24 @@ export class PolicyMetrics {
     this.#trustRefreshes.inc({ outcome });
   }
 
-  verdict(upstream: string, { rule, verdict, reason }: CountedDecision): void {
+  /** A decision is one object for as long as it holds: its series is looked up once. */
+  verdict(upstream: string, decision: CountedDecision): void {
+    let series = this.#seriesOf.get(decision);
+    if (series === undefined) {
+      series = this.#find(upstream, decision);
+      this.#seriesOf.set(decision, series);
+    }
+    series.inc();
+  }
+
+  #find(upstream: string, { rule, verdict, reason }: CountedDecision): Counter.Internal {
     const key = `${upstream} ${verdict} ${reason} ${rule}`;
     let series = this.#series.get(key);
     if (series === undefined) {
       series = this.#verdicts.labels(upstream, rule, verdict, reason);
       this.#series.set(key, series);
     }
-    series.inc();
+    return series;
   }
 
   verification(format: SignatureFormat, seconds: number): void {

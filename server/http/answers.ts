@@ -10,6 +10,8 @@ const WARNING_LENGTH_MAX = 1024;
 /** Larger bodies are sent as they are: copying them would cost more. */
 const ONE_WRITE_BYTES_MAX = 65_536;
 
+const NONE: Readonly<Headers> = {};
+
 /** On every answer of the registry API. */
 const COMMON_HEADERS: Readonly<Headers> = {
   "docker-distribution-api-version": "registry/2.0",
@@ -60,6 +62,9 @@ export function sendNotModified(exchange: Exchange, headers: Headers): void {
  * policy would refuse if it were enforced, which crane, oras and regctl print; nothing on others.
  */
 export function warnings(staleBecause: string | undefined, decision?: Decision): Headers {
+  if (staleBecause === undefined && (decision === undefined || decision.verdict === "allow")) {
+    return NONE;
+  }
   const values: string[] = [];
   if (staleBecause !== undefined) {
     values.push(`110 - "${quotable(`response is stale: ${staleBecause}`)}"`);
@@ -67,7 +72,7 @@ export function warnings(staleBecause: string | undefined, decision?: Decision):
   if (decision !== undefined && decision.verdict !== "allow") {
     values.push(`299 - "${quotable(decision.message)}"`);
   }
-  return values.length === 0 ? {} : { warning: values.join(", ") };
+  return { warning: values.join(", ") };
 }
 
 function quotable(text: string): string {

@@ -70,7 +70,7 @@ export class Assessor {
 
   /** What is known already, at once. */
   peek(source: Source, manifest: Manifest): Decision | undefined {
-    return this.#options.verdicts.get(nameOf(source), manifest);
+    return this.#options.verdicts.peek(source, manifest);
   }
 
   /** Never rejects: what goes wrong is a decision, too. What takes too long goes on by itself. */

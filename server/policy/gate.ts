@@ -31,7 +31,7 @@ export class PolicyGate implements Registry {
   peekManifest(source: Source, digest: Digest): FoundManifest | undefined {
     const found = this.#registry.peekManifest(source, digest);
     const decision = found && this.#assessor().peek(source, found.manifest);
-    return decision && { ...found, decision: served(decision) };
+    return decision && { manifest: found.manifest, outcome: "hit", decision: served(decision) };
   }
 
   async manifestByDigest(source: Source, digest: Digest): Promise<FoundManifest> {

@@ -1,6 +1,8 @@
 import { LRUCache } from "lru-cache";
 import type { RepositoryName } from "../../storage/metadata-store.ts";
 import type { Manifest } from "../cache/manifest-cache.ts";
+import type { Source } from "../cache/source.ts";
+import { nameOf } from "../cache/source.ts";
 import type { Decision } from "../decision.ts";
 import { POLICY_LIMITS } from "../limits.ts";
 
@@ -13,7 +15,14 @@ type Judged = Pick<Manifest, "digest" | "mediaType">;
 
 interface Kept {
   readonly decision: Decision;
-  readonly untilMs: number;
+  untilMs: number;
+}
+
+/** What a manifest that is in memory was last found to be, and where it was asked for. */
+interface Seen {
+  readonly upstream: string;
+  readonly repository: string;
+  readonly kept: Kept;
 }
 
 /**
@@ -22,6 +31,7 @@ interface Kept {
  */
 export class VerdictCache {
   readonly #decisions: LRUCache<string, Kept>;
+  readonly #seen = new WeakMap<Manifest, Seen>();
   readonly #now: () => number;
 
   constructor(now: () => number) {
@@ -31,7 +41,27 @@ export class VerdictCache {
   }
 
   get(repository: RepositoryName, judged: Judged): Decision | undefined {
-    const kept = this.#decisions.get(keyOf(repository, judged));
+    return this.#decisionOf(this.#decisions.get(keyOf(repository, judged)));
+  }
+
+  /** As `get`, for the hottest path of all: a manifest that was asked for before is known itself. */
+  peek(source: Source, manifest: Manifest): Decision | undefined {
+    const seen = this.#seen.get(manifest);
+    if (seen?.upstream === source.upstream.name && seen.repository === source.repository) {
+      const decision = this.#decisionOf(seen.kept);
+      if (decision !== undefined) {
+        return decision;
+      }
+    }
+    const kept = this.#decisions.get(keyOf(nameOf(source), manifest));
+    if (kept !== undefined) {
+      const { upstream, repository } = source;
+      this.#seen.set(manifest, { upstream: upstream.name, repository, kept });
+    }
+    return this.#decisionOf(kept);
+  }
+
+  #decisionOf(kept: Kept | undefined): Decision | undefined {
     const nowMs = this.#now();
     // A clock that was set back would keep it for as long again.
     const holds = kept !== undefined && nowMs >= kept.decision.decidedAtMs && nowMs < kept.untilMs;
@@ -61,7 +91,9 @@ export class VerdictCache {
   forgetDenials(repository: RepositoryName, children: readonly Judged[]): void {
     for (const child of children) {
       const key = keyOf(repository, child);
-      if (this.#decisions.peek(key)?.decision.verdict === "deny") {
+      const kept = this.#decisions.peek(key);
+      if (kept?.decision.verdict === "deny") {
+        kept.untilMs = Number.NEGATIVE_INFINITY;
         this.#decisions.delete(key);
       }
     }

@@ -38,6 +38,17 @@ t.test("a look-up that fails is no answer, and is not remembered", async (t) => 
   }
 });
 
+t.test("a look-up that never answers is given up in time", async (t) => {
+  const { ask, image, upstream } = await startPolicyRig(t, policyOf(signedBy(keyOf(key))));
+  await image("unsigned");
+  const silent = upstream.on({ path: /\/referrers\// }, { hang: true });
+  const response = await ask("unsigned");
+  t.equal(response.status, 503, "before clients give up, after 30 s");
+  t.match(await messageOf(response), /could not be looked up: it took too long/);
+  silent.remove();
+  t.equal((await ask("unsigned")).status, 403);
+});
+
 t.test("one good signature is enough, whatever the other look-up does", async (t) => {
   const { ask, image, upstream } = await startPolicyRig(t, policyOf(signedBy(keyOf(key))));
   await image("bundle", byKey);
