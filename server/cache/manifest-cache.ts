@@ -7,6 +7,7 @@ import { RegistryError } from "../errors.ts";
 import { CACHE_LIMITS, UPSTREAM_LIMITS } from "../limits.ts";
 import type { Metrics } from "../metrics.ts";
 import { parseManifest } from "../oci/manifest.ts";
+import { MEDIA_TYPES } from "../oci/media-types.ts";
 import type { FetchedManifest } from "../upstream/upstream.ts";
 import type { Contents } from "./contents.ts";
 import { readHeld, writeHeld } from "./held-bytes.ts";
@@ -37,6 +38,7 @@ export interface ManifestCacheOptions {
   readonly onStoreFailed: (operation: "open" | "write", error: unknown) => void;
 }
 
+const MANIFEST_TYPES: ReadonlySet<string> = new Set(Object.values(MEDIA_TYPES));
 /** What an entry costs beside its bytes: key, object, list node. */
 const ENTRY_OVERHEAD_BYTES = 512;
 
@@ -77,8 +79,8 @@ export class ManifestCache {
     const parsed = parseManifest(fetched.bytes, what);
     const { children, blobs } = parsed;
     const manifest = { digest, mediaType: fetched.mediaType, bytes: fetched.bytes };
-    if (parsed.mediaType !== undefined && parsed.mediaType !== fetched.mediaType) {
-      return manifest; // one of them is wrong, and the header may be right the next time
+    if (!MANIFEST_TYPES.has(fetched.mediaType) && MANIFEST_TYPES.has(parsed.mediaType ?? "")) {
+      return manifest; // it knows better than the header, which may be right the next time
     }
     await this.#store(digest, fetched.bytes);
     const { mediaType } = manifest;

@@ -35,7 +35,7 @@ t.test("a registry that calls a manifest something else once", async (t) => {
   const policy = policyOf(signedBy(keyOf(key)));
   const { ask, image, upstream } = await startPolicyRig(t, policy, { now: () => now });
   const signed = await image("signed", byKey);
-  const headers = { "content-type": "application/vnd.docker.distribution.manifest.v2+json" };
+  const headers = { "content-type": "application/json" };
   upstream.on({ path: /\/manifests\/signed$/ }, { headers }, 1);
   t.equal((await ask("signed")).status, 403);
   now += 31_000;
