@@ -19,7 +19,7 @@ import type { RuleSettings } from "../policy-settings.ts";
 import { within } from "../within.ts";
 import type { CandidateSource } from "./candidates.ts";
 import type { Edges } from "./edges.ts";
-import type { EvidenceJudge } from "./evidence-judge.ts";
+import type { EvidenceJudge, Judged } from "./evidence-judge.ts";
 import type { Case, Finding } from "./finding.ts";
 import { decisionOf } from "./finding.ts";
 import { excepted, findingOf, unasked } from "./findings.ts";
@@ -138,10 +138,12 @@ export class Assessor {
     const inspect = onceFor(manifest);
     let finding: Finding;
     try {
+      const atOnce = this.#findAtOnce(about, manifest, inspect);
       finding =
-        this.#findAtOnce(about, manifest, inspect) ??
-        (await this.#findArtefact(about, source, inspect)) ??
-        (await this.#findSlowly(about, source, manifest, depth));
+        atOnce === undefined
+          ? ((await this.#findArtefact(about, source, inspect)) ??
+            (await this.#findSlowly(about, source, manifest, depth)))
+          : ((await this.#findWorse(about, source, manifest, atOnce)) ?? atOnce);
     } catch (error) {
       finding = this.#fault(error);
     }
@@ -224,11 +226,9 @@ export class Assessor {
         ? await this.#inheritance.find(source, digest, depth)
         : undefined;
     if (inherited?.verdict === "allow") {
-      return inherited;
+      return (await this.#findDenied(source, manifest)) ?? inherited;
     }
-    const { mediaType, bytes } = manifest;
-    const subject = { digest, mediaType, sizeBytes: bytes.byteLength };
-    const judged = await this.#options.evidence.judge(source, subject, settings);
+    const judged = await this.#judge(source, manifest, settings);
     const finding = findingOf(refuseHidden(judged, settings), this.#mayBeWorse(settings));
     if (settings !== undefined || finding.reason === "denied_signer") {
       // An index that cannot be judged for now may vouch for it in a moment.
@@ -238,6 +238,36 @@ export class Assessor {
       return rule.mode === "off" ? { ...unasked(rule), validUntilMs: this.#soon() } : finding;
     }
     return exception === undefined ? unasked(rule) : excepted(exception);
+  }
+
+  /** What is refused at once, but served with a warning, is not served when a denied signer made it. */
+  async #findWorse(
+    { rule }: Case,
+    source: Source,
+    manifest: Manifest,
+    { verdict, reason }: Finding,
+  ): Promise<Finding | undefined> {
+    const isServed = verdict === "deny" && reason !== "denied_digest" && rule.mode === "warn";
+    const worse = isServed ? await this.#findDenied(source, manifest) : undefined;
+    return worse?.reason === "denied_signer" ? worse : undefined;
+  }
+
+  /** What a signer on the deny list has signed, or may have: no other reason lets it pass. */
+  async #findDenied(source: Source, manifest: Manifest): Promise<Finding | undefined> {
+    if (!this.policy.hasDeniedSigners) {
+      return;
+    }
+    const finding = findingOf(await this.#judge(source, manifest, undefined), true);
+    return finding.verdict === "allow" ? undefined : finding;
+  }
+
+  async #judge(
+    source: Source,
+    { digest, mediaType, bytes }: Manifest,
+    rule: RuleSettings | undefined,
+  ): Promise<Judged> {
+    const subject = { digest, mediaType, sizeBytes: bytes.byteLength };
+    return await this.#options.evidence.judge(source, subject, rule);
   }
 
   /**

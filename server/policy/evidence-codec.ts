@@ -19,6 +19,7 @@ interface Stored {
   readonly passedOver: Evidence["passedOver"];
   readonly isPartial: boolean;
   readonly isCut: boolean;
+  readonly withAttestations?: boolean;
 }
 
 const FORMATS: ReadonlySet<SignatureFormat> = new Set([
@@ -46,6 +47,7 @@ export function encodeEvidence(evidence: Evidence): Buffer | undefined {
     passedOver: evidence.passedOver,
     isPartial: evidence.isPartial,
     isCut: evidence.isCut === true,
+    ...(evidence.withAttestations === true && { withAttestations: true }),
   };
   const bytes = Buffer.from(JSON.stringify(stored));
   return bytes.byteLength > POLICY_LIMITS.evidenceBytesMax ? undefined : bytes;
@@ -74,7 +76,9 @@ export function decodeEvidence(
       ({ payload, ...rest }) =>
         ({ ...rest, payload: Buffer.from(payload, "base64") }) as unknown as Candidate,
     );
-    return { subject, candidates, passedOver, failures: [], isPartial, isCut, gatheredAtMs };
+    const asked = stored.withAttestations === true ? { withAttestations: true } : {};
+    const found = { subject, candidates, passedOver, failures: [], ...asked };
+    return { ...found, isPartial, isCut, gatheredAtMs };
   } catch {
     return;
   }

@@ -77,6 +77,9 @@ export class EvidenceJudge {
     if (evidence === undefined || (evidence.isPartial && this.#needsAll(rule))) {
       return;
     }
+    if (wantsAttestations(rule) && evidence.withAttestations !== true) {
+      return;
+    }
     return await this.#verify(evidence, rule);
   }
 
@@ -86,7 +89,7 @@ export class EvidenceJudge {
     const request = {
       source,
       subject,
-      wantsAttestations: rule !== undefined && rule.attestations.length > 0,
+      wantsAttestations: wantsAttestations(rule),
       needsAll: this.#needsAll(rule),
       isEnough: async (partial: Evidence): Promise<boolean> => {
         settled = { of: partial, judged: await this.#verify(partial, rule) };
@@ -126,4 +129,8 @@ export class EvidenceJudge {
     const isFirstEnough = rule?.signatures !== undefined && rule.attestations.length === 0;
     return this.#options.hasDeniedSigners || !isFirstEnough;
   }
+}
+
+function wantsAttestations(rule: RuleSettings | undefined): boolean {
+  return rule !== undefined && rule.attestations.length > 0;
 }

@@ -31,6 +31,8 @@ export interface Evidence {
   readonly failures: readonly string[];
   /** More was found than is looked at: what speaks against the image may be in the rest. */
   readonly isCut?: boolean;
+  /** The older attestations' place was asked, too: only some rules want them. */
+  readonly withAttestations?: boolean;
   /** It sufficed before everything was asked. */
   readonly isPartial: boolean;
   readonly gatheredAtMs: number;

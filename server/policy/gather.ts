@@ -29,16 +29,17 @@ export async function gatherEvidence(
   const begin = (): CandidateLookup => new CandidateLookup({ registry, source, subject, signal });
   const referrers = begin();
   const tags = begin();
-  const attestations = begin();
+  const attestations = wantsAttestations ? [begin()] : [];
   const runs = [
     { lookup: referrers, done: referrers.byReferrers() },
     { lookup: tags, done: tags.byTag("sig") },
-    ...(wantsAttestations ? [{ lookup: attestations, done: attestations.byTag("att") }] : []),
+    ...attestations.map((lookup) => ({ lookup, done: lookup.byTag("att") })),
   ];
   const all = Promise.all(runs.map(({ done }) => done));
   const evidenceNow = (isPartial: boolean): Evidence => ({
     subject,
     isPartial,
+    ...(wantsAttestations && { withAttestations: true }),
     ...merged(runs.map(({ lookup }) => lookup.findings)),
     gatheredAtMs: now(),
   });

@@ -12,7 +12,8 @@ import {
   startPolicyRig,
 } from "../support/policy-rig.ts";
 import { NO_REFERRERS_API } from "../support/sign-lookups.ts";
-import { asBundle } from "../support/sign-placements.ts";
+import { asAttestationTag, asBundle } from "../support/sign-placements.ts";
+import { SLSA_PROVENANCE } from "../support/sign-statements.ts";
 import type { Sign } from "../support/signed-images.ts";
 import { addSignedImage, signAll } from "../support/signed-images.ts";
 
@@ -93,6 +94,20 @@ t.test("another policy judges at once, by what is held", async (t) => {
   t.match(await messageOf(denied), /not signed by key cosign\.pub/);
   await proxy.app.apply({ ...settings, policy: policyOf(signedBy([keyOf(otherKey), keyOf(key)])) });
   t.equal((await ask("signed")).status, 200, "and is in it again");
+});
+
+t.test("another policy asks for what the one before did not look up", async (t) => {
+  const signed = signedBy(keyOf(key));
+  const { proxy, ask, image } = await startPolicyRig(t, policyOf(signed));
+  const statement = { predicateType: SLSA_PROVENANCE, predicate: {} };
+  const attested: Sign = async ({ digest }) =>
+    asAttestationTag([await sigstore.legacyAttestation({ digest, by: key, ...statement })]);
+  await image("attested", byKey, attested);
+  t.equal((await ask("attested")).status, 200);
+  const by = { require: "any", authorities: [keyOf(key)] } as const;
+  const rule = { ...signed, attestations: [{ predicateType: SLSA_PROVENANCE, by }] };
+  await proxy.app.apply({ ...proxy.settings, policy: policyOf(rule) });
+  t.equal((await ask("attested")).status, 200);
 });
 
 t.test("one verification for all who wait", async (t) => {

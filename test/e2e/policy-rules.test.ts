@@ -10,6 +10,7 @@ import {
   REPOSITORY,
   startPolicyRig,
 } from "../support/policy-rig.ts";
+import { addSignedImage, OCI_MANIFEST, signAll } from "../support/signed-images.ts";
 
 t.test("warn serves, and says so", async (t) => {
   const { proxy, ask, image, upstream } = await startPolicyRig(
@@ -128,4 +129,47 @@ t.test("a signer on the deny list", async (t) => {
     t.equal((await ask("good")).status, 200, mode);
     t.equal((await ask("both")).status, 403, `${mode}: whoever else has signed it`);
   }
+});
+
+t.test("no mode, and no other reason to warn, lets a denied signer's image pass", async (t) => {
+  const deny = [{ signer: keyOf(otherKey), reason: "the key was lost" }];
+  const warned = signedBy(keyOf(key), { mode: "warn" });
+  const elsewhere = signedBy(keyOf(key), { match: ["team.example/elsewhere/**"] });
+  for (const [name, policy] of Object.entries({
+    "foreign layers": policyOf(warned, { deny }),
+    "no rule": policyOf(elsewhere, { unmatched: "warn", deny }),
+  })) {
+    const { ask, upstream } = await startPolicyRig(t, policy);
+    const config = { mediaType: "application/vnd.oci.image.config.v1+json", digest: "", size: 2 };
+    config.digest = upstream.addBlob(REPOSITORY, Buffer.from("{}"));
+    const layers = [{ ...config, urls: ["https://elsewhere.example/layer"] }];
+    const content = { schemaVersion: 2, mediaType: OCI_MANIFEST, config, layers };
+    const bytes = Buffer.from(JSON.stringify(content));
+    const digest = upstream.addManifest(REPOSITORY, "v1", bytes, OCI_MANIFEST);
+    t.equal((await ask("v1")).status, 200, `${name}: only a warning`);
+    const other = upstream.addManifest(REPOSITORY, "v2", { ...content, annotations: {} });
+    const size = Buffer.byteLength(JSON.stringify({ ...content, annotations: {} }));
+    const subject = { repository: REPOSITORY, digest: other, mediaType: OCI_MANIFEST, size };
+    t.not(other, digest);
+    await signAll(upstream, subject, [byOtherKey]);
+    t.equal((await ask("v2")).status, 403, `${name}: but a denied signer`);
+  }
+});
+
+t.test("an allowed index does not vouch for what a denied signer has signed", async (t) => {
+  const policy = policyOf(signedBy(keyOf(key)), {
+    deny: [{ signer: keyOf(otherKey), reason: "the key was lost" }],
+  });
+  const { ask, upstream } = await startPolicyRig(t, policy);
+  const index = await addSignedImage(upstream, {
+    repository: REPOSITORY,
+    tag: "index",
+    platforms: ["linux/amd64", "linux/arm64"],
+    signatures: [byKey],
+  });
+  const [first, second] = index.children;
+  await signAll(upstream, first ?? index, [byOtherKey]);
+  t.equal((await ask("index")).status, 200);
+  t.equal((await ask(first?.digest ?? "")).status, 403);
+  t.equal((await ask(second?.digest ?? "")).status, 200, "the others");
 });
