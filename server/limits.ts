@@ -94,6 +94,24 @@ export const UPSTREAM_LIMITS = {
   breakerOpenMs: 5000,
 } as const;
 
+/** How log-ins towards registries are looked up. */
+export const CREDENTIAL_LIMITS = {
+  /** As many as are tried for one image: more would be a search that the registry counts as an attack. */
+  candidatesMax: 4,
+  /** How long one that was refused comes last: a rotated secret is taken up within it. */
+  refusedMs: 60_000,
+  refusedMax: 10_000,
+} as const;
+
+/** Who may pull, and what that costs. */
+export const ACCESS_LIMITS = {
+  /** How long a client's right to a repository is believed after its registry confirmed it. */
+  entitledMs: 60_000,
+  /** How long a refusal is: short, since a right may just have been granted. */
+  refusedMs: 5000,
+  entitlementsMax: 50_000,
+} as const;
+
 /** Downloads being stored. */
 export const FILL_LIMITS = {
   perHostMax: 16,

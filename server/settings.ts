@@ -13,6 +13,10 @@ export interface Settings {
   readonly defaultUpstream: string | undefined;
   readonly upstreams: readonly UpstreamSettings[];
   readonly credentials: CredentialSettings;
+  /** Without one, whoever can connect may pull. */
+  readonly clients?: ClientSettings;
+  /** What the admin port wants for what changes something, and for reading when not on loopback. */
+  readonly adminTokenFile?: string;
   /** Without one everything is served, and counted. */
   readonly policy?: PolicySettings;
   readonly trust: TrustSettings;
@@ -54,13 +58,15 @@ export interface UpstreamSettings {
   /** Plain http is allowed. Loopback needs no permission. */
   readonly insecure: boolean;
   readonly caFile?: string;
-  readonly auth?: BasicCredential;
+  readonly auth?: BasicCredential | CloudAuth;
   /** Hosts beside the registry's own that may be sent its credentials for a token. */
   readonly tokenHosts: readonly string[];
   /** Hosts that it may redirect to although they are private addresses. */
   readonly redirectHosts: readonly string[];
   readonly tagFreshSeconds: number;
   readonly serveStaleSeconds: number;
+  /** `per-client`: what is held of it is served only to whoever may read it there. */
+  readonly access: "shared" | "per-client";
 }
 
 /** Exactly one of passwordFile and password (which came from the environment). */
@@ -70,8 +76,63 @@ export interface BasicCredential {
   readonly password?: string;
 }
 
+/** Log-ins that a cloud hands out for a while, by way of its own library. */
+export interface CloudAuth {
+  readonly provider: "ecr" | "ecr-public" | "acr" | "google";
+  /** AWS: of the registry, when its name does not say. */
+  readonly region?: string;
+  /** Instead of the vendor's: ECR's API, the registry of ACR's exchange, Google's token service. */
+  readonly endpoint?: string;
+  /** Google: a service account's key; without one, what the machine is. */
+  readonly keyFile?: string;
+}
+
 export interface CredentialSettings {
   readonly dockerConfigFile?: string;
+  readonly kubeletProviders?: KubeletProviderSettings;
+}
+
+export interface KubeletProviderSettings {
+  /** A CredentialProviderConfig of kubelet.config.k8s.io/v1, YAML or JSON. */
+  readonly configFile: string;
+  /** The folder of the plugins that it names. */
+  readonly binDir: string;
+}
+
+/** Who may pull. At least one way to be known, or `anonymous`. */
+export interface ClientSettings {
+  /** Lines of `user:bcrypt`, as `htpasswd -B` writes them. */
+  readonly htpasswdFile?: string;
+  readonly tokens: readonly TokenSettings[];
+  /** Which part of a client's certificate is its name; needs tls.clientCaFile. */
+  readonly certificates?: { readonly name: "subject" | "san" };
+  /** Whether clients that show nothing are let in. */
+  readonly anonymous: boolean;
+  /** The first that matches decides, nothing that matches refuses. Undefined: all that are let in pull everything. */
+  readonly rules?: readonly AccessRuleSettings[];
+}
+
+/** JWTs that are taken (RFC 7519), as a Bearer or as the password of Basic. */
+export interface TokenSettings {
+  readonly issuer: string;
+  readonly audience: string;
+  /** A JWK set (RFC 7517). Exactly one of jwksFile and jwksUrl. */
+  readonly jwksFile?: string;
+  /** https, or http on loopback. */
+  readonly jwksUrl?: string;
+  /** PEM: who the certificate of jwksUrl is from. */
+  readonly caFile?: string;
+  /** Holds a token that is sent to jwksUrl: a Kubernetes API server wants one. */
+  readonly tokenFile?: string;
+  readonly nameClaim: string;
+  readonly groupsClaim: string;
+}
+
+export interface AccessRuleSettings {
+  /** `user:NAME`, `group:NAME` (with `*` within a segment, `**` across), `anonymous`, or `*`: all that are let in. */
+  readonly who: readonly string[];
+  /** Globs over the canonical `upstream/repository`. */
+  readonly pull: readonly string[];
 }
 
 /** A file's path, or the standard output. */

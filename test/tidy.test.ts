@@ -14,8 +14,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | "all">> = {
   "server/admin": ["server/cache", "server/oci", "server", "storage"],
   "server/http": [
     "server/policy",
+    "server/clients",
     "server/cache",
     "server/upstream",
+    "server/credentials",
     "server/oci",
     "server",
     "storage",
@@ -45,8 +47,18 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | "all">> = {
     "storage",
   ],
   "server/policy/trust": ["server/policy", "server"],
+  // Who asks us, and what they may: their log-ins are checked here, or at the upstream they are for.
+  "server/clients": [
+    "server/credentials",
+    "server/upstream",
+    "server/cache",
+    "server/oci",
+    "server",
+    "storage",
+  ],
   "server/cache": ["server/upstream", "server/oci", "server", "storage"],
-  "server/upstream": ["server/oci", "server", "storage"],
+  "server/upstream": ["server/credentials", "server/oci", "server", "storage"],
+  "server/credentials": ["server"],
   "server/oci": ["server", "storage"],
   storage: [],
 };

@@ -32,7 +32,7 @@ export function effectiveValues(settings: Settings): Readonly<Record<string, unk
 
 function printableUpstream(upstream: UpstreamSettings): [string, unknown] {
   const { name, urls, auth, ...rest } = upstream;
-  const masked = auth?.password === undefined ? auth : { ...auth, password: "***" };
+  const masked = auth === undefined || !("password" in auth) ? auth : { ...auth, password: "***" };
   return [name, { url: urls, ...rest, ...(masked !== undefined && { auth: masked }) }];
 }
 

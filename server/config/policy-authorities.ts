@@ -1,4 +1,4 @@
-import { checkSubjectGlob } from "../policy/glob.ts";
+import { checkSubjectGlob } from "../glob.ts";
 import { checkTrustedSubject } from "../policy/notation/distinguished-name.ts";
 import type { TrustedRootNeeds } from "../policy/trust/trusted-root.ts";
 import { checkPublicKey, checkTrustedRoot } from "../policy/trust/trusted-root.ts";

@@ -1,4 +1,4 @@
-import { checkRepositoryGlob, compileGlob } from "../policy/glob.ts";
+import { checkRepositoryGlob, compileGlob } from "../glob.ts";
 import type { UpstreamSettings } from "../settings.ts";
 import type { ListDraft } from "./draft.ts";
 import { nearest } from "./nearest.ts";

@@ -1,4 +1,4 @@
-import { checkTagGlob } from "../policy/glob.ts";
+import { checkTagGlob } from "../glob.ts";
 import type { PolicySettings, RuleSettings, TagSettings } from "../policy-settings.ts";
 import type { UpstreamSettings } from "../settings.ts";
 import type { Path } from "./nodes.ts";

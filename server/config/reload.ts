@@ -6,7 +6,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { CONFIG_LIMITS } from "../limits.ts";
 import type { Metrics } from "../metrics.ts";
-import type { Settings } from "../settings.ts";
+import type { Settings, UpstreamSettings } from "../settings.ts";
 import { formatAddress } from "./addresses.ts";
 import { loadConfig } from "./config.ts";
 import { ConfigError } from "./errors.ts";
@@ -260,8 +260,15 @@ function namedFiles({ tls, upstreams, credentials, trust }: Settings): string[] 
     tls?.clientCaFile,
     credentials.dockerConfigFile,
     trust.tufRootFile,
-    ...upstreams.flatMap(({ caFile, auth }) => [caFile, auth?.passwordFile]),
+    ...upstreams.flatMap(({ caFile, auth }) => [caFile, ...authFiles(auth)]),
   ].filter((file) => file !== undefined);
+}
+
+function authFiles(auth: UpstreamSettings["auth"]): (string | undefined)[] {
+  if (auth === undefined) {
+    return [];
+  }
+  return ["provider" in auth ? auth.keyFile : auth.passwordFile];
 }
 
 interface RestartChange {

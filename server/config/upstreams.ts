@@ -104,6 +104,7 @@ function readUpstream({ scope, name, upstream, claimed }: UpstreamSource): Upstr
     redirectHosts: hosts("redirectHosts") ?? [],
     tagFreshSeconds: upstream.tagFreshSeconds ?? TAG_FRESH_SECONDS,
     serveStaleSeconds: upstream.serveStaleSeconds ?? SERVE_STALE_SECONDS,
+    access: upstream.access ?? "shared",
   };
 }
 

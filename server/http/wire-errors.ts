@@ -31,6 +31,8 @@ const WIRE_ERRORS: Readonly<Record<RegistryErrorCode | StorageErrorCode, WireErr
   "manifest-unknown": { status: 404, ociCode: "MANIFEST_UNKNOWN", outcome: "not_found" },
   "blob-unknown": { status: 404, ociCode: "BLOB_UNKNOWN", outcome: "not_found" },
   "registry-unknown": { status: 403, ociCode: "DENIED", outcome: "denied" },
+  "client-unknown": { status: 401, ociCode: "UNAUTHORIZED", outcome: "refused" },
+  "client-denied": { status: 403, ociCode: "DENIED", outcome: "denied" },
   "policy-denied": { status: 403, ociCode: "DENIED", outcome: "denied" },
   "policy-indeterminate": { status: 503, ociCode: "UNAVAILABLE", outcome: "error" },
   "upstream-refused": { status: 403, ociCode: "DENIED", outcome: "refused" },
@@ -51,7 +53,7 @@ export interface WireResponse {
   readonly status: number;
   /** The reason phrase: the only part that older containerd shows when HEAD is refused. */
   readonly statusMessage: string | undefined;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: Readonly<Record<string, string | readonly string[]>>;
   readonly body: string;
   /** What went wrong, from a fixed set: the label of `sluice_pull_errors_total`. */
   readonly reason: string;
@@ -68,7 +70,7 @@ export function toWire(error: unknown): WireResponse {
       ? error.message
       : "the request could not be completed; the log of the proxy says why";
   const body = JSON.stringify({ errors: [{ code: wire.ociCode, message }] });
-  const headers: Record<string, string> = {
+  const headers: Record<string, string | readonly string[]> = {
     "content-type": "application/json",
     "content-length": String(Buffer.byteLength(body)),
     "x-content-type-options": "nosniff",
@@ -76,6 +78,9 @@ export function toWire(error: unknown): WireResponse {
   if (wire.status === 429 || wire.status === 503) {
     const seconds = error instanceof RegistryError ? error.retryAfterSeconds : undefined;
     headers["retry-after"] = String(Math.max(1, Math.ceil(seconds ?? RETRY_AFTER_DEFAULT_SECONDS)));
+  }
+  if (wire.status === 401 && error instanceof RegistryError) {
+    headers["www-authenticate"] = error.challenges;
   }
   if (wire.status === 405) {
     // RFC 9110 §15.5.6
@@ -94,6 +99,8 @@ export function toWire(error: unknown): WireResponse {
 /** Where the status alone would leave whoever pulls without a reason. */
 function phraseOf(status: number, message: string): string | undefined {
   switch (status) {
+    case 401:
+      return phrase("Unauthorized", message);
     case 403:
       return phrase("Forbidden", message);
     case 503:

@@ -1,6 +1,6 @@
+import { compileGlob } from "../glob.ts";
 import type { AttestationSettings, VulnerabilitySettings } from "../policy-settings.ts";
 import type { VerifiedSignature } from "./authority.ts";
-import { compileGlob } from "./glob.ts";
 import type { Looks } from "./looks.ts";
 import type { AuthorityGroup, Outcome, Pair } from "./requirement.ts";
 import { mayAttest, namesOf, pairsOf } from "./requirement.ts";

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
+import { compileGlob } from "../glob.ts";
 import { POLICY_LIMITS } from "../limits.ts";
 import type {
   ExceptionSettings,
@@ -7,7 +8,6 @@ import type {
   PolicySettings,
   RuleSettings,
 } from "../policy-settings.ts";
-import { compileGlob } from "./glob.ts";
 
 /** What a policy has to say about a repository. */
 export interface MatchedRule {

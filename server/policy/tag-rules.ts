@@ -1,6 +1,6 @@
 import parseVersion from "semver/functions/parse.js";
+import { compileGlob } from "../glob.ts";
 import type { TagSettings } from "../policy-settings.ts";
-import { compileGlob } from "./glob.ts";
 
 /**
  * Why a rule does not let an image be asked for by this tag, as a sentence without its subject:

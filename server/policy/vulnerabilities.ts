@@ -1,7 +1,7 @@
+import { compileGlob } from "../glob.ts";
 import { POLICY_LIMITS } from "../limits.ts";
 import type { VulnerabilitySettings } from "../policy-settings.ts";
 import { isObject, listOf, memberOf, textOf } from "./bounded-json.ts";
-import { compileGlob } from "./glob.ts";
 
 /** A vulnerability scan, as https://cosign.sigstore.dev/attestation/vuln/v1 records it. */
 export interface Scan {

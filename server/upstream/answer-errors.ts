@@ -1,6 +1,6 @@
+import type { Credential } from "../credentials/credential.ts";
 import { RegistryError } from "../errors.ts";
 import { printable } from "./answer-headers.ts";
-import type { Credential } from "./credentials.ts";
 
 interface Said {
   readonly code: string;

@@ -1,15 +1,16 @@
 import { LRUCache } from "lru-cache";
+import type { Credential, FoundCredential } from "../credentials/credential.ts";
+import { basicHeaderOf } from "../credentials/credential.ts";
 import type { Challenge } from "./challenge.ts";
 import { parseChallenges, preferredChallenge } from "./challenge.ts";
-import type { Credential, Credentials } from "./credentials.ts";
-import { basicHeaderOf } from "./credentials.ts";
+import type { LogIns } from "./credentials.ts";
 import type { Headers } from "./exchange.ts";
 import type { RealmPolicy } from "./realm.ts";
 import { pullScopesOf } from "./realm.ts";
 import type { TokenRequest, TokenSource } from "./token-source.ts";
 
 export interface AuthorizerOptions {
-  readonly credentials: Credentials;
+  readonly credentials: LogIns;
   readonly tokens: TokenSource;
   readonly realms: RealmPolicy;
   readonly challengesMax: number;
@@ -28,6 +29,7 @@ export interface Asker {
   readonly registry: URL;
   readonly repository: string;
   readonly credential: Credential | undefined;
+  readonly found: FoundCredential | undefined;
 }
 
 /** Answers challenges, and remembers them so that the next request needs none. */
@@ -35,17 +37,24 @@ export class Authorizer {
   readonly #options: AuthorizerOptions;
   readonly #challenges: LRUCache<string, Challenge>;
 
-  constructor(options: AuthorizerOptions) {
+  constructor(options: AuthorizerOptions, challenges?: LRUCache<string, Challenge>) {
     this.#options = options;
-    this.#challenges = new LRUCache({ max: options.challengesMax });
+    this.#challenges = challenges ?? new LRUCache({ max: options.challengesMax });
+  }
+
+  /** The same registry, asked by somebody else. */
+  as(credentials: LogIns): Authorizer {
+    return new Authorizer({ ...this.#options, credentials }, this.#challenges);
   }
 
   async asker(registry: URL, repository: string): Promise<Asker> {
-    return {
-      registry,
-      repository,
-      credential: await this.#options.credentials.find(repository),
-    };
+    const found = await this.#options.credentials.find(repository);
+    return { registry, repository, found, credential: found?.credential };
+  }
+
+  /** Whoever asked was refused. True when there is another log-in to try. */
+  async refused({ repository, found }: Asker): Promise<boolean> {
+    return found !== undefined && (await this.#options.credentials.refuse(repository, found));
   }
 
   /** For a first request. Undefined as long as the registry has not asked for anything. */

@@ -1,82 +1,109 @@
-import { createHash } from "node:crypto";
+import { LRUCache } from "lru-cache";
+import type { Credential, CredentialSource, FoundCredential } from "../credentials/credential.ts";
+import { CredentialError, fingerprintOf } from "../credentials/credential.ts";
 import { RegistryError } from "../errors.ts";
-import type { BasicCredential, CredentialSettings, UpstreamSettings } from "../settings.ts";
-import { DockerConfig } from "./docker-config.ts";
-import { WatchedFile } from "./watched-file.ts";
+import { CREDENTIAL_LIMITS } from "../limits.ts";
 
-/** How we log in to a registry. Never part of a message, a log or a label. */
-export type Credential =
-  | { readonly kind: "basic"; readonly username: string; readonly password: string }
-  /** A refresh token, which only a token service takes. */
-  | { readonly kind: "identity"; readonly username: string; readonly token: string }
-  /** A token that the registry takes as it is. */
-  | { readonly kind: "registry"; readonly token: string };
-
-/** Finds one upstream's credential anew for each use, so that a changed file counts at once. */
-export class Credentials {
-  readonly #name: string;
-  readonly #auth: BasicCredential | undefined;
-  readonly #passwordFile: WatchedFile<string> | undefined;
-  readonly #dockerConfig: DockerConfig | undefined;
-
-  constructor(upstream: Pick<UpstreamSettings, "name" | "auth">, settings: CredentialSettings) {
-    this.#name = upstream.name;
-    this.#auth = upstream.auth;
-    const { passwordFile } = upstream.auth ?? {};
-    this.#passwordFile =
-      passwordFile === undefined ? undefined : new WatchedFile(passwordFile, withoutNewline);
-    const { dockerConfigFile } = settings;
-    this.#dockerConfig =
-      dockerConfigFile === undefined ? undefined : new DockerConfig(dockerConfigFile);
-  }
-
+/** Who we are at one registry. */
+export interface LogIns {
   /**
    * Undefined means anonymous.
    *
-   * @throws RegistryError `upstream-unavailable` when what is configured cannot be read: to go on
-   *   without it would only turn into a refusal that says nothing.
+   * @throws RegistryError `upstream-unavailable` when what is configured cannot be looked up: to go
+   *   on without it would only turn into a refusal that says nothing.
    */
-  async find(repository: string): Promise<Credential | undefined> {
+  find(repository: string): Promise<FoundCredential | undefined>;
+  /** It was refused there. True when another one is worth a try. */
+  refuse(repository: string, found: FoundCredential): Promise<boolean>;
+}
+
+/**
+ * One upstream's log-ins, looked up anew for each use, so that a changed file counts at once. The
+ * sources are asked in order, and what each of them has is tried in order, as the kubelet does.
+ */
+export class Credentials implements LogIns {
+  readonly #registry: string;
+  readonly #sources: readonly CredentialSource[];
+  /** Refused a moment ago, by repository: asked for only when there is no other. */
+  readonly #refused = new LRUCache<string, true>({
+    max: CREDENTIAL_LIMITS.refusedMax,
+    ttl: CREDENTIAL_LIMITS.refusedMs,
+  });
+
+  /** @param registry - the upstream's canonical name. */
+  constructor(registry: string, sources: readonly CredentialSource[]) {
+    this.#registry = registry;
+    this.#sources = sources;
+  }
+
+  async find(repository: string): Promise<FoundCredential | undefined> {
+    let first: FoundCredential | undefined;
+    let count = 0;
+    for (const source of this.#sources) {
+      for (const found of await this.#ask(source, repository)) {
+        count += 1;
+        if (count > CREDENTIAL_LIMITS.candidatesMax) {
+          return first;
+        }
+        if (!this.#refused.has(keyOf(repository, found.credential))) {
+          return found;
+        }
+        first ??= found;
+      }
+    }
+    return first;
+  }
+
+  async refuse(repository: string, found: FoundCredential): Promise<boolean> {
+    this.#refused.set(keyOf(repository, found.credential), true);
+    for (const source of this.#sources) {
+      source.refused?.(found);
+    }
+    const next = await this.find(repository);
+    return next !== undefined && !this.#refused.has(keyOf(repository, next.credential));
+  }
+
+  async #ask(source: CredentialSource, repository: string): Promise<readonly FoundCredential[]> {
     try {
-      return await this.#find(repository);
+      return await source.find({ registry: this.#registry, repository });
     } catch (error) {
-      throw unreadable(this.#name, error);
+      throw unavailable(this.#registry, source, error);
     }
   }
+}
 
-  async #find(repository: string): Promise<Credential | undefined> {
-    if (this.#auth !== undefined) {
-      const { username } = this.#auth;
-      const password = (await this.#passwordFile?.read()) ?? this.#auth.password ?? "";
-      return { kind: "basic", username, password };
-    }
-    return await this.#dockerConfig?.find(this.#name, repository);
+/** A client's log-in, where we have none of our own. */
+export class ClientLogIns implements LogIns {
+  readonly #own: LogIns | undefined;
+  readonly #theirs: FoundCredential | undefined;
+
+  constructor(own: LogIns | undefined, theirs: Credential | undefined) {
+    this.#own = own;
+    this.#theirs = theirs && { credential: theirs, from: "the client's request" };
+  }
+
+  async find(repository: string): Promise<FoundCredential | undefined> {
+    return (await this.#own?.find(repository)) ?? this.#theirs;
+  }
+
+  async refuse(repository: string, found: FoundCredential): Promise<boolean> {
+    return found !== this.#theirs && (await this.#own?.refuse(repository, found)) === true;
   }
 }
 
-/** Tells credentials apart in memory without being one. */
-export function fingerprintOf(credential: Credential | undefined): string {
-  if (credential === undefined) {
-    return "anonymous";
-  }
-  return createHash("sha256").update(JSON.stringify(credential)).digest("base64url");
+function keyOf(repository: string, credential: Credential): string {
+  return `${repository} ${fingerprintOf(credential)}`;
 }
 
-/** RFC 7617, in UTF-8. */
-export function basicHeaderOf(username: string, password: string): string {
-  return `Basic ${Buffer.from(`${username}:${password}`, "utf8").toString("base64")}`;
-}
-
-function unreadable(name: string, cause: unknown): RegistryError {
+function unavailable(registry: string, source: CredentialSource, cause: unknown): RegistryError {
   const code = cause instanceof Error && "code" in cause ? ` (${String(cause.code)})` : "";
+  const why =
+    cause instanceof CredentialError
+      ? cause.message
+      : `${source.description} cannot be read${code}; look at what the configuration names`;
   return new RegistryError(
     "upstream-unavailable",
-    `the credential that is configured for ${name} cannot be read${code}; ` +
-      "look at the file that the configuration names",
+    `the credential that is configured for ${registry} cannot be looked up: ${why}`,
     { cause },
   );
-}
-
-function withoutNewline(text: string): string {
-  return text.replace(/\r?\n$/, "");
 }

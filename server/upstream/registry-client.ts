@@ -1,10 +1,14 @@
 import { digestOf, isDigest } from "../../storage/digest.ts";
+import type { Credential } from "../credentials/credential.ts";
+import { fingerprintOf } from "../credentials/credential.ts";
 import { RegistryError } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
 import type { UpstreamSettings } from "../settings.ts";
 import { headerOf, mediaTypeOf, parseContentRange, parseLength } from "./answer-headers.ts";
 import { BlobTransfer } from "./blob-transfer.ts";
 import { readBody, readErrorBody } from "./buffered-response.ts";
+import type { LogIns } from "./credentials.ts";
+import { ClientLogIns } from "./credentials.ts";
 import type { Answer } from "./exchange.ts";
 import { AttemptFailure } from "./failure.ts";
 import { isManifestType, MANIFEST_ACCEPT } from "./media-types.ts";
@@ -15,6 +19,7 @@ import type {
   BlobBody,
   BlobHeadRequest,
   BlobRequest,
+  ClientUpstream,
   FetchedManifest,
   ManifestHead,
   ManifestRequest,
@@ -31,6 +36,9 @@ export interface RegistryClientOptions {
   readonly requests: RegistryRequests;
   readonly limits: UpstreamLimits;
   readonly metrics: Metrics;
+  /** Ours. */
+  readonly logIns: LogIns;
+  readonly account?: string;
 }
 
 /** The pull API of one registry (distribution-spec v1.1.1), as answers or RegistryErrors. */
@@ -38,19 +46,40 @@ export class RegistryClient implements Upstream {
   readonly name: string;
   readonly tagFreshSeconds: number;
   readonly serveStaleSeconds: number;
+  readonly access: UpstreamSettings["access"];
+  readonly account?: string;
+  readonly #options: RegistryClientOptions;
   readonly #requests: RegistryRequests;
   readonly #limits: UpstreamLimits;
   readonly #metrics: Metrics;
   readonly #referrers: ReferrersReader;
 
-  constructor({ settings, requests, limits, metrics }: RegistryClientOptions) {
+  constructor(options: RegistryClientOptions) {
+    const { settings, requests, limits, metrics, account } = options;
+    this.#options = options;
     this.name = settings.name;
+    this.access = settings.access;
+    if (account !== undefined) {
+      this.account = account;
+    }
     this.tagFreshSeconds = settings.tagFreshSeconds;
     this.serveStaleSeconds = settings.serveStaleSeconds;
     this.#requests = requests;
     this.#limits = limits;
     this.#metrics = metrics;
     this.#referrers = new ReferrersReader(this.name, requests, limits);
+  }
+
+  forClient(credential: Credential | undefined): ClientUpstream {
+    const { requests, logIns } = this.#options;
+    const account = fingerprintOf(credential);
+    const as = (own: LogIns | undefined): Upstream =>
+      new RegistryClient({
+        ...this.#options,
+        requests: requests.as(new ClientLogIns(own, credential)),
+        account,
+      });
+    return { proof: as(undefined), pull: as(logIns) };
   }
 
   fetchManifest(request: ManifestRequest): Promise<FetchedManifest> {

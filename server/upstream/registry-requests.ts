@@ -1,4 +1,5 @@
 import type { Dispatcher } from "undici";
+import { fingerprintOf } from "../credentials/credential.ts";
 import type { RegistryErrorCode } from "../errors.ts";
 import { RegistryError } from "../errors.ts";
 import type { Metrics, PullKind, UpstreamRequestKind } from "../metrics.ts";
@@ -7,7 +8,7 @@ import { headerOf, parseRateLimitRemaining, parseRetryAfter } from "./answer-hea
 import type { Attempts } from "./attempts.ts";
 import type { Asker, Authorizer, Grant } from "./authorizer.ts";
 import { readErrorBody } from "./buffered-response.ts";
-import { fingerprintOf } from "./credentials.ts";
+import type { LogIns } from "./credentials.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Answer } from "./exchange.ts";
 import { exchange } from "./exchange.ts";
@@ -66,6 +67,15 @@ export interface Usable {
 /** Makes what it wants of the answer; to throw an AttemptFailure asks for another attempt. */
 export type Use<T> = (usable: Usable) => Promise<T> | T;
 
+/** One attempt by one of those that we may be. */
+interface AttemptAs<T> {
+  readonly request: RegistryRequest;
+  readonly use: Use<T>;
+  readonly endpoint: Endpoint;
+  readonly asker: Asker;
+  readonly deadline: number;
+}
+
 const REFUSED_STATUSES = new Set([401, 403]);
 const FAILING_STATUSES = new Set([500, 502, 503, 504]);
 
@@ -85,6 +95,13 @@ export class RegistryRequests {
     );
   }
 
+  /** The same registry, asked by somebody else. */
+  as(credentials: LogIns): RegistryRequests {
+    const { authorizer } = this.#options;
+    return new RegistryRequests({ ...this.#options, authorizer: authorizer.as(credentials) });
+  }
+
+  /** With each log-in that there is, until one is not refused. */
   async #attempt<T>(
     request: RegistryRequest,
     use: Use<T>,
@@ -92,9 +109,25 @@ export class RegistryRequests {
     remainingMs: number,
   ): Promise<T> {
     const { authorizer, surroundings } = this.#options;
-    const startedAt = surroundings.now();
-    const asker = await authorizer.asker(endpoint.base, request.repository);
+    const deadline = surroundings.now() + remainingMs;
+    for (;;) {
+      const asker = await authorizer.asker(endpoint.base, request.repository);
+      try {
+        return await this.#attemptAs({ request, use, endpoint, asker, deadline });
+      } catch (error) {
+        if (!isRefusal(error) || !(await authorizer.refused(asker))) {
+          throw error;
+        }
+      }
+    }
+  }
+
+  async #attemptAs<T>(attempted: AttemptAs<T>): Promise<T> {
+    const { request, use, endpoint, asker } = attempted;
+    const { surroundings } = this.#options;
     this.#refuseWhileHeld(request, asker);
+    const startedAt = surroundings.now();
+    const remainingMs = Math.max(1, attempted.deadline - startedAt);
     const within = Math.min(request.firstByteTimeoutMs, remainingMs);
     const attempt = new LoggedInRequest(this.#options, {
       request,
@@ -298,6 +331,10 @@ export async function measured(
   } finally {
     metrics.upstreamRequest(name, kind, status, (performance.now() - start) / 1000);
   }
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof RegistryError && error.code === "upstream-refused";
 }
 
 /** Of a redirect's target: another url from the registry may do better. */

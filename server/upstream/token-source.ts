@@ -1,8 +1,8 @@
 import { LRUCache } from "lru-cache";
+import type { Credential } from "../credentials/credential.ts";
+import { basicHeaderOf, fingerprintOf } from "../credentials/credential.ts";
 import { RegistryError } from "../errors.ts";
 import { headerOf, parseRetryAfter } from "./answer-headers.ts";
-import type { Credential } from "./credentials.ts";
-import { basicHeaderOf, fingerprintOf } from "./credentials.ts";
 import type { Answer } from "./exchange.ts";
 import { AttemptFailure } from "./failure.ts";
 import type { TokenReply } from "./token-reply.ts";

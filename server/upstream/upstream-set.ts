@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Dispatcher } from "undici";
+import type { CredentialSource } from "../credentials/credential.ts";
+import { sharedSources, sourcesFor } from "../credentials/sources.ts";
 import { UPSTREAM_LIMITS } from "../limits.ts";
 import type { Metrics } from "../metrics.ts";
 import type { CredentialSettings, UpstreamSettings } from "../settings.ts";
@@ -50,7 +52,7 @@ interface Member {
 
 /** What every upstream of a set shares. */
 interface Common {
-  readonly credentials: CredentialSettings;
+  readonly credentials: readonly CredentialSource[];
   readonly metrics: Metrics;
   readonly userAgent: string;
   readonly limits: UpstreamLimits;
@@ -74,7 +76,7 @@ export class UpstreamSet {
   /** Throws when a caFile cannot be read, or when the default upstream is not configured. */
   constructor(settings: readonly UpstreamSettings[], options: UpstreamSetOptions) {
     const common: Common = {
-      credentials: options.credentials,
+      credentials: sharedSources(options.credentials),
       metrics: options.metrics,
       userAgent: `sluice/${options.version}`,
       limits: { ...UPSTREAM_LIMITS, ...options.limits },
@@ -129,8 +131,9 @@ function memberOf(settings: UpstreamSettings, common: Common): Member {
   const targets = new TargetPolicy(settings);
   const dispatcher = dispatcherFor(settings, targets, common);
   const attempts = new Attempts({ name, urls, limits, surroundings, metrics });
+  const logIns = new Credentials(name, sourcesFor(settings, common.credentials));
   const authorizer = new Authorizer({
-    credentials: new Credentials(settings, common.credentials),
+    credentials: logIns,
     tokens: tokenSourceFor(name, { ...common, dispatcher, targets }),
     realms: new RealmPolicy(settings, targets),
     challengesMax: limits.challengesMax,
@@ -147,7 +150,7 @@ function memberOf(settings: UpstreamSettings, common: Common): Member {
     limits,
     surroundings,
   });
-  const upstream = new RegistryClient({ settings, requests, limits, metrics });
+  const upstream = new RegistryClient({ settings, requests, limits, metrics, logIns });
   metrics.upstreamUp(name, true);
   return { upstream, attempts, dispatcher };
 }

@@ -1,4 +1,5 @@
 import type { Digest } from "../../storage/digest.ts";
+import type { Credential } from "../credentials/credential.ts";
 
 /**
  * A registry that we pull from, whatever its number of urls, its log-in or its mood.
@@ -15,6 +16,12 @@ export interface Upstream {
   readonly tagFreshSeconds: number;
   /** How long after that it may still be served when the registry fails, in seconds. */
   readonly serveStaleSeconds: number;
+  /** `per-client`: what is held of it is served only to whoever may read it there. */
+  readonly access: "shared" | "per-client";
+  /** Whom it is asked as, when that is a client: tells apart what is remembered of its refusals. */
+  readonly account?: string;
+  /** The same registry, asked for a client. Undefined stands for a client without a log-in. */
+  forClient(credential: Credential | undefined): ClientUpstream;
   /** The manifest's bytes as they came, not yet compared with any digest. */
   fetchManifest(request: ManifestRequest): Promise<FetchedManifest>;
   /** HEAD: what the registry says of a manifest. Costs no quota at Docker Hub. */
@@ -26,6 +33,13 @@ export interface Upstream {
   listTags(request: TagsRequest): Promise<TagsPage>;
   /** The referrers API alone; `undefined` when the registry does not have it (404, 405, or no index). */
   listReferrers(request: ReferrersRequest): Promise<ReferrersPage | undefined>;
+}
+
+export interface ClientUpstream {
+  /** Asked with the client's own log-in and nothing else: what it may read. */
+  readonly proof: Upstream;
+  /** Asked with our log-in, where there is one, else with the client's. */
+  readonly pull: Upstream;
 }
 
 export interface RepositoryRequest {

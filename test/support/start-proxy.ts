@@ -82,6 +82,7 @@ function settingsFor(options: ProxyOptions, dataPath: string): Settings {
     redirectHosts: [],
     tagFreshSeconds: 30,
     serveStaleSeconds: 86_400,
+    access: "shared" as const,
     ...upstream,
   }));
   return {

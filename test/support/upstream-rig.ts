@@ -40,6 +40,7 @@ export function openUpstream(t: Test, urls: readonly string[], options: RigOptio
     tokenHosts: [],
     redirectHosts: [],
     tagFreshSeconds: 30,
+    access: "shared",
     serveStaleSeconds: 3600,
     ...settings,
   };

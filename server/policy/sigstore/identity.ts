@@ -1,6 +1,6 @@
+import { compileGlob } from "../../glob.ts";
 import type { SubjectSettings } from "../../policy-settings.ts";
 import { SignatureProblem } from "../authority.ts";
-import { compileGlob } from "../glob.ts";
 import { shown } from "../printable.ts";
 
 /** Who a Fulcio certificate is for. */

@@ -2,15 +2,28 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Test } from "tap";
 import t from "tap";
-import { DockerConfig } from "../../server/upstream/docker-config.ts";
+import type { Credential } from "../../server/credentials/credential.ts";
+import { DockerConfig } from "../../server/credentials/docker-config.ts";
 
 function base64(text: string): string {
   return Buffer.from(text).toString("base64");
 }
 
-function open(t: Test, config: unknown): DockerConfig {
+interface Opened {
+  find(registry: string, repository: string): Promise<Credential | undefined>;
+}
+
+function open(t: Test, config: unknown): Opened {
   const folder = t.testdir({ "config.json": JSON.stringify(config) });
-  return new DockerConfig(join(folder, "config.json"));
+  return opened(new DockerConfig(join(folder, "config.json")));
+}
+
+/** What is tried first. */
+function opened(config: DockerConfig): Opened {
+  return {
+    find: async (registry, repository) =>
+      (await config.find({ registry, repository }))[0]?.credential,
+  };
 }
 
 t.test("every way of writing a log-in is read", async (t) => {
@@ -90,7 +103,7 @@ t.test("a file that changes is read anew; one that breaks is not", async (t) => 
   const path = join(folder, "config.json");
   const write = (username: string): void =>
     writeFileSync(path, JSON.stringify({ auths: { "a.example": { username, password: "p" } } }));
-  const config = new DockerConfig(path);
+  const config = opened(new DockerConfig(path));
   await t.rejects(config.find("a.example", "x"), { code: "ENOENT" });
   write("first");
   t.match(await config.find("a.example", "x"), { username: "first" });

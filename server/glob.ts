@@ -1,4 +1,4 @@
-import { isRepository, isTag } from "../oci/reference.ts";
+import { isRepository, isTag } from "./oci/reference.ts";
 
 const STAR = -1;
 const DOUBLE_STAR = -2;

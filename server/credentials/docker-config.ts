@@ -1,5 +1,5 @@
-import type { Credential } from "./credentials.ts";
-import { WatchedFile } from "./watched-file.ts";
+import { WatchedFile } from "../watched-file.ts";
+import type { Credential, CredentialSource, FoundCredential, ImageName } from "./credential.ts";
 
 /** The name under which every Docker client keeps its log-in to Docker Hub. */
 const DOCKER_HUB_KEY = "index.docker.io";
@@ -21,17 +21,21 @@ interface Entry {
  * Looked up as the kubelet does, so that a file that works there works here.
  * @see https://kubernetes.io/docs/concepts/containers/images/#config-json
  */
-export class DockerConfig {
+export class DockerConfig implements CredentialSource {
+  readonly description: string;
   readonly #file: WatchedFile<readonly Entry[]>;
 
   constructor(path: string) {
+    this.description = `dockerConfigFile ${path}`;
     this.#file = new WatchedFile(path, parseDockerConfig);
   }
 
-  async find(registry: string, repository: string): Promise<Credential | undefined> {
+  async find({ registry, repository }: ImageName): Promise<readonly FoundCredential[]> {
     const host = DOCKER_HUB_NAMES.has(registry) ? DOCKER_HUB_KEY : registry;
     const entries = await this.#file.read();
-    return entries.find((entry) => matches(entry, host, `/${repository}`))?.credential;
+    return entries
+      .filter((entry) => matches(entry, host, `/${repository}`))
+      .map(({ credential }) => ({ credential, from: this.description }));
   }
 }
 
