@@ -1,7 +1,7 @@
 import { isDigest } from "../../storage/digest.ts";
 import { RegistryError } from "../errors.ts";
 import type { Reference } from "../http/target.ts";
-import { parseTag } from "../oci/reference.ts";
+import { parseTag, splitRegistry } from "../oci/reference.ts";
 
 export interface ImageReference {
   /** Without the registry. */
@@ -24,16 +24,9 @@ export function parseImage(image: string): ImageReference {
   if (digest !== undefined && !isDigest(digest)) {
     throw new RegistryError("name-invalid", `${JSON.stringify(digest)} is not a digest`);
   }
-  const { ns, rest } = splitRegistry(named);
+  const { registry: ns, rest } = splitRegistry(named);
   const colon = rest.lastIndexOf(":");
   const name = colon < 0 ? rest : rest.slice(0, colon);
   const tag = colon < 0 ? "latest" : rest.slice(colon + 1);
   return { name, ns, reference: digest === undefined ? { tag: parseTag(tag) } : { digest } };
-}
-
-function splitRegistry(named: string): { readonly ns: string | undefined; readonly rest: string } {
-  const slash = named.indexOf("/");
-  const first = slash < 0 ? "" : named.slice(0, slash);
-  const isHost = first.includes(".") || first.includes(":") || first === "localhost";
-  return isHost ? { ns: first, rest: named.slice(slash + 1) } : { ns: undefined, rest: named };
 }

@@ -1,6 +1,6 @@
 import type { Source } from "../cache/source.ts";
 import { RegistryError } from "../errors.ts";
-import { parseRepository, shown } from "../oci/reference.ts";
+import { parseRepository, shown, splitRegistry } from "../oci/reference.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import type { Named } from "./target.ts";
 
@@ -23,7 +23,7 @@ const OFFICIAL_IMAGES = "library/";
  *   disagree.
  */
 export function routeTo(target: Named, upstreams: Upstreams): Source {
-  const { prefix, rest } = splitPrefix(target.name);
+  const { registry: prefix, rest } = splitRegistry(target.name);
   const byPrefix = prefix === undefined ? undefined : upstreams.find(prefix);
   if (target.ns !== undefined) {
     const upstream = upstreams.find(target.ns);
@@ -52,14 +52,6 @@ export function routeTo(target: Named, upstreams: Upstreams): Source {
     );
   }
   return sourceOf(upstreams.default, target.name);
-}
-
-/** A first segment with a dot or a colon, or `localhost`, is a registry (docker's own rule). */
-function splitPrefix(name: string): { prefix: string | undefined; rest: string } {
-  const slash = name.indexOf("/");
-  const first = slash < 0 ? "" : name.slice(0, slash);
-  const isHost = first.includes(".") || first.includes(":") || first === "localhost";
-  return { prefix: isHost ? first : undefined, rest: name.slice(slash + 1) };
 }
 
 function sourceOf(upstream: Upstream, name: string): Source {

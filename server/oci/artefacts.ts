@@ -73,6 +73,11 @@ export function isReferrersTag(tag: string): boolean {
   return REFERRERS_TAG_PATTERN.test(tag);
 }
 
+/** `application/vnd.dev.sigstore.bundle.v0.3+json`, and as it was written before. */
+export function isBundleType(mediaType: string): boolean {
+  return BUNDLE_PATTERN.test(mediaType);
+}
+
 /**
  * Of content that has `urls`, or stands in its descriptor, clients take what is not judged:
  * containerd does both with anything, manifests too.
@@ -82,5 +87,5 @@ function isSelfContained({ problem, hasForeignLayers, hasInlineContent }: Inspec
 }
 
 function isLayerType(mediaType: string): boolean {
-  return BUNDLE_PATTERN.test(mediaType) || LAYER_TYPES.has(mediaType);
+  return isBundleType(mediaType) || LAYER_TYPES.has(mediaType);
 }

@@ -43,6 +43,22 @@ export function parseTag(text: string): string {
   return text;
 }
 
+/**
+ * A name as clients write it, with or without the registry in front: a first segment with a dot or a
+ * colon, or `localhost`, is one (docker's own rule). Neither part has been checked.
+ */
+export function splitRegistry(name: string): {
+  readonly registry: string | undefined;
+  readonly rest: string;
+} {
+  const slash = name.indexOf("/");
+  const first = slash < 0 ? "" : name.slice(0, slash);
+  const isHost = first.includes(".") || first.includes(":") || first === "localhost";
+  return isHost
+    ? { registry: first, rest: name.slice(slash + 1) }
+    : { registry: undefined, rest: name };
+}
+
 /** Hostile text, quoted and cut for a message. */
 export function shown(text: string): string {
   return `'${text.slice(0, 100).replace(/[^\x20-\x7e]/g, "?")}'`;

@@ -196,13 +196,19 @@ const OPENING_BRACE = 0x7b;
 const SKIPPED: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d, 0xef, 0xbb, 0xbf]);
 const LENIENT_UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
+/** Whether a JSON object may begin here: what is only white space so far may go on as one. */
+export function mayBeginObject(bytes: Uint8Array): boolean {
+  const first = bytes.find((byte) => !SKIPPED.has(byte));
+  return first === undefined || first === OPENING_BRACE;
+}
+
 /**
  * Whether some client could take these bytes for a manifest, when it asks for them as a blob.
  * Generous: wrong case, members twice and trailing bytes are forgiven, as some clients do. An
  * image's config, a statement, a bill of materials and a bundle are none. The caller bounds the size.
  */
 export function looksLikeManifest(bytes: Uint8Array): boolean {
-  if (bytes.find((byte) => !SKIPPED.has(byte)) !== OPENING_BRACE) {
+  if (!mayBeginObject(bytes)) {
     return false;
   }
   const text = LENIENT_UTF8.decode(bytes).replace("\ufeff", "");

@@ -1,5 +1,5 @@
 import type { Digest } from "../../storage/digest.ts";
-import { digestOf } from "../../storage/digest.ts";
+import type { RepositoryName } from "../../storage/metadata-store.ts";
 import type { Manifest } from "../cache/manifest-cache.ts";
 import { SingleFlight } from "../cache/single-flight.ts";
 import type { Source } from "../cache/source.ts";
@@ -7,12 +7,7 @@ import { nameOf } from "../cache/source.ts";
 import type { Decision } from "../decision.ts";
 import { RegistryError } from "../errors.ts";
 import { POLICY_LIMITS } from "../limits.ts";
-import {
-  isArtefactIndex,
-  isListOfReferrers,
-  isReferrersTag,
-  isSignatureArtefact,
-} from "../oci/artefacts.ts";
+import { isListOfReferrers, isReferrersTag, isSignatureArtefact } from "../oci/artefacts.ts";
 import type { Inspection } from "../oci/strict-manifest.ts";
 import { inspectManifest } from "../oci/strict-manifest.ts";
 import type { RuleSettings } from "../policy-settings.ts";
@@ -21,9 +16,9 @@ import type { CandidateSource } from "./candidates.ts";
 import type { Edges } from "./edges.ts";
 import type { EvidenceJudge, Judged } from "./evidence-judge.ts";
 import type { Case, Finding } from "./finding.ts";
-import { decisionOf } from "./finding.ts";
-import { excepted, findingOf, unasked } from "./findings.ts";
+import { decisionOf, excepted, findingOf, unasked } from "./finding.ts";
 import { hasScans, refuseHidden } from "./hidden-scans.ts";
+import { findAtOnce } from "./immediate-finding.ts";
 import { hasInertLayers } from "./inert-layers.ts";
 import { Inheritance } from "./inheritance.ts";
 import type { Policy } from "./policy.ts";
@@ -82,13 +77,13 @@ export class Assessor {
     }
     const problem = `it takes longer than ${POLICY_LIMITS.assessTimeoutMs} ms`;
     const finding = { verdict: "indeterminate", reason: "timeout", problem } as const;
-    return decisionOf(this.#caseOf(source, manifest), finding);
+    return decisionOf(this.#caseOf(nameOf(source), manifest.digest), finding);
   }
 
   /** As `assess`, with what the rule says of tags. */
   async assessTag(source: Source, tag: string, manifest: Manifest): Promise<Decision> {
     const decision = this.peek(source, manifest) ?? (await this.assess(source, manifest));
-    const { rule, ...about } = this.#caseOf(source, manifest);
+    const { rule, ...about } = this.#caseOf(nameOf(source), manifest.digest);
     if (rule.mode === "off" || rule.settings === undefined || !mayChange(decision)) {
       return decision;
     }
@@ -102,14 +97,13 @@ export class Assessor {
   }
 
   /** The deny list's word on any digest, of a layer as well; undefined when it has none. */
-  denied(name: string, digest: Digest): Decision | undefined {
+  denied(name: RepositoryName, digest: Digest): Decision | undefined {
     const listed = this.policy.deniedDigest(digest);
     if (listed === undefined) {
       return;
     }
-    const about = { ...this.#context(), name, digest, rule: this.policy.ruleFor(name) };
-    const problem = listed.reason;
-    return decisionOf(about, { verdict: "deny", reason: "denied_digest", problem });
+    const finding = { verdict: "deny", reason: "denied_digest", problem: listed.reason } as const;
+    return decisionOf(this.#caseOf(name, digest), finding);
   }
 
   /** Whether blobs of the repository are looked into, in case one is a manifest. */
@@ -119,7 +113,9 @@ export class Assessor {
 
   /** An index as `sha256-<hex>` tags name it: nobody runs it, and it vouches for nothing in it. */
   #listsReferrers(manifest: Manifest): boolean {
-    const known = this.#lists.get(manifest) ?? isListOfReferrers(onceFor(manifest)());
+    const known =
+      this.#lists.get(manifest) ??
+      isListOfReferrers(inspectManifest(manifest.bytes, manifest.mediaType));
     this.#lists.set(manifest, known);
     return known;
   }
@@ -134,11 +130,11 @@ export class Assessor {
   }
 
   async #decide(source: Source, manifest: Manifest, depth: number): Promise<Decision> {
-    const about = this.#caseOf(source, manifest);
+    const about = this.#caseOf(nameOf(source), manifest.digest);
     const inspect = onceFor(manifest);
     let finding: Finding;
     try {
-      const atOnce = this.#findAtOnce(about, manifest, inspect);
+      const atOnce = findAtOnce(this.policy, about, manifest, inspect);
       finding =
         atOnce === undefined
           ? ((await this.#findArtefact(about, source, inspect)) ??
@@ -154,48 +150,6 @@ export class Assessor {
     });
     await this.#inheritance.note(about, inspect, decision);
     return decision;
-  }
-
-  /** Everything that needs no signature. */
-  #findAtOnce(about: Case, manifest: Manifest, inspect: () => Inspection): Finding | undefined {
-    const { policy } = this;
-    const { name, digest, rule } = about;
-    const listed = namesOf(manifest)
-      .map((one) => policy.deniedDigest(one))
-      .find(Boolean);
-    if (listed !== undefined) {
-      return { verdict: "deny", reason: "denied_digest", problem: listed.reason };
-    }
-    if (rule.mode === "off") {
-      return policy.hasDeniedSigners ? undefined : unasked(rule);
-    }
-    const inspection = inspect();
-    if (inspection.problem !== undefined) {
-      return { verdict: "deny", reason: "malformed", problem: inspection.problem };
-    }
-    const exception = policy.exceptionFor(name, digest, this.#options.now());
-    if (exception !== undefined) {
-      return policy.hasDeniedSigners ? undefined : excepted(exception);
-    }
-    return rule.settings === undefined
-      ? { verdict: "deny", reason: "unmatched" }
-      : this.#findByContent(inspection, rule.settings);
-  }
-
-  #findByContent(inspection: Inspection, rule: RuleSettings): Finding | undefined {
-    if (isArtefactIndex(inspection)) {
-      return { verdict: "allow", reason: "artefact" };
-    }
-    if (isSignatureArtefact(inspection)) {
-      return; // its layers have to be read
-    }
-    if (inspection.hasForeignLayers && rule.foreignLayers === "refuse") {
-      return { verdict: "deny", reason: "foreign_layers" };
-    }
-    const asksNothing = rule.signatures === undefined && rule.attestations.length === 0;
-    return asksNothing && !this.policy.hasDeniedSigners
-      ? { verdict: "allow", reason: "permitted" }
-      : undefined;
   }
 
   /** A signature or an attestation itself: its media types say so, and its bytes do not deny it. */
@@ -296,14 +250,10 @@ export class Assessor {
     return { verdict: "indeterminate", reason: "failed", problem };
   }
 
-  #caseOf(source: Source, { digest }: Manifest): Case {
-    const name = nameOf(source);
-    return { ...this.#context(), name, digest, rule: this.policy.ruleFor(name) };
-  }
-
-  #context(): Pick<Case, "policyRevision" | "trustRevision" | "nowMs"> {
+  #caseOf(name: RepositoryName, digest: Digest): Case {
     const { policy, trustRevision, now } = this.#options;
-    return { policyRevision: policy.revision, trustRevision, nowMs: now() };
+    const rule = policy.ruleFor(name);
+    return { name, digest, rule, policyRevision: policy.revision, trustRevision, nowMs: now() };
   }
 }
 
@@ -319,9 +269,4 @@ function onceFor({ bytes, mediaType }: Manifest): () => Inspection {
     inspection ??= inspectManifest(bytes, mediaType);
     return inspection;
   };
-}
-
-/** The same bytes can be asked for by either algorithm; the deny list has one of them. */
-function namesOf({ bytes }: Manifest): readonly Digest[] {
-  return [digestOf(bytes, "sha256"), digestOf(bytes, "sha512")];
 }

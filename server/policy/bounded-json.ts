@@ -45,18 +45,23 @@ export function isObject(value: unknown): value is JsonObject {
 
 /** A member that is an object, or an empty one: for reading on without a question at each step. */
 export function memberOf(value: unknown, name: string): JsonObject {
-  const member = isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined;
+  const member = own(value, name);
   return isObject(member) ? member : {};
 }
 
 export function listOf(value: unknown, name: string): readonly unknown[] {
-  const member = isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined;
+  const member = own(value, name);
   return Array.isArray(member) ? member : [];
 }
 
 export function textOf(value: unknown, name: string): string {
-  const member = isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined;
+  const member = own(value, name);
   return typeof member === "string" ? member : "";
+}
+
+/** Nothing of what every object has. */
+function own(value: unknown, name: string): unknown {
+  return isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined;
 }
 
 const QUOTE = 0x22;

@@ -10,7 +10,8 @@ import { POLICY_LIMITS } from "../limits.ts";
 import { isTag } from "../oci/reference.ts";
 import type { InspectedLayer, Inspection } from "../oci/strict-manifest.ts";
 import { inspectManifest } from "../oci/strict-manifest.ts";
-import type { Candidate, Subject } from "./evidence.ts";
+import { untilAborted } from "../until-aborted.ts";
+import type { Candidate, PassedOver, Subject } from "./evidence.ts";
 import { byLikelihood, formatOf } from "./signature-types.ts";
 
 /** What is asked for signatures: the cache, whose own answers are not judged. */
@@ -19,7 +20,7 @@ export type CandidateSource = Pick<Registry, "manifestByDigest" | "openBlob"> & 
 /** What one look-up found so far. It grows while the look-up runs. */
 export interface Findings {
   readonly candidates: Candidate[];
-  readonly passedOver: { readonly artifact: string; readonly problem: string }[];
+  readonly passedOver: PassedOver[];
   readonly failures: string[];
   /** Some of what was found is past what is looked at. */
   isCut: boolean;
@@ -230,17 +231,4 @@ function reasonOf(error: unknown): string {
   }
   const isTimeout = error instanceof DOMException && error.name === "TimeoutError";
   return isTimeout ? "it took too long" : "something went wrong in the proxy";
-}
-
-/** Shared work goes on without us when our time is over. */
-export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = (): void => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
 }

@@ -33,8 +33,8 @@ export class Edges {
   ): Promise<void> {
     for (const child of children) {
       const key = `${repository}@${child}`;
-      const others = (this.#recent.get(key) ?? []).filter((digest) => digest !== parent);
-      this.#recent.set(key, [parent, ...others].slice(0, POLICY_LIMITS.parentsMax));
+      const parents = [parent, ...this.#othersThan(parent, key)];
+      this.#recent.set(key, parents.slice(0, POLICY_LIMITS.parentsMax));
     }
     await this.#store.putChildren(repository, parent, children);
   }
@@ -47,9 +47,17 @@ export class Edges {
   ): Promise<void> {
     for (const child of children) {
       const key = `${repository}@${child}`;
-      const others = (this.#recent.get(key) ?? []).filter((digest) => digest !== parent);
-      this.#recent.set(key, others);
+      const parents = this.#othersThan(parent, key);
+      if (parents.length > 0) {
+        this.#recent.set(key, parents);
+      } else {
+        this.#recent.delete(key); // nothing known takes no room from what is
+      }
     }
     await this.#store.deleteChildren(repository, parent);
+  }
+
+  #othersThan(parent: Digest, key: string): Digest[] {
+    return (this.#recent.get(key) ?? []).filter((digest) => digest !== parent);
   }
 }

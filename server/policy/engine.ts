@@ -4,9 +4,7 @@ import type { EvidenceStore } from "../../storage/evidence-store.ts";
 import type { Metrics } from "../metrics.ts";
 import type {
   AuthoritySettings,
-  DenySettings,
   ExceptionSettings,
-  PolicySettings,
   RuleSettings,
   TrustSettings,
 } from "../policy-settings.ts";
@@ -65,7 +63,7 @@ export class PolicyEngine implements AsyncDisposable {
   constructor(options: PolicyEngineOptions) {
     this.#options = options;
     this.#edges = new Edges(options.evidence);
-    this.#assessor = this.#assess(new Policy(undefined), NO_TRUST);
+    this.#assessor = this.#assessorFor(new Policy(undefined), NO_TRUST);
     const exceptions = (): readonly ExceptionSettings[] =>
       this.#assessor.policy.settings?.exceptions ?? [];
     options.metrics.policy.watchExceptions(exceptions, options.now);
@@ -88,7 +86,7 @@ export class PolicyEngine implements AsyncDisposable {
    */
   async prepare(settings: PolicyParts): Promise<() => void> {
     const policy = new Policy(settings.policy);
-    const trust = this.#trustFor(settings);
+    const trust = this.#trustFor(policy, settings.trust);
     const revision = trust?.roots.revision ?? NO_TRUST;
     const problem = trust?.roots.problem;
     const program = programOf(policy, trust?.roots, revision);
@@ -106,7 +104,7 @@ export class PolicyEngine implements AsyncDisposable {
         this.#verifier.use(program);
       }
       this.#replaceTrust(trust);
-      this.#assessor = this.#assess(policy, revision, problem);
+      this.#assessor = this.#assessorFor(policy, revision, problem);
       this.#options.onRevision(policy.revision);
       if (trust !== undefined && trust.roots.revision !== revision) {
         this.#onTrustChanged();
@@ -120,8 +118,8 @@ export class PolicyEngine implements AsyncDisposable {
   }
 
   /** The roots in force when the settings are the same; undefined where nothing asks for them. */
-  #trustFor({ policy, trust: settings }: PolicyParts): Trust | undefined {
-    if (!usesPublicGood(policy)) {
+  #trustFor(policy: Policy, settings: TrustSettings): Trust | undefined {
+    if (!needsPublicGood(policy, policy.settings?.rules ?? [])) {
       return;
     }
     if (this.#trust !== undefined && isDeepStrictEqual(this.#trust.settings, settings)) {
@@ -174,7 +172,7 @@ export class PolicyEngine implements AsyncDisposable {
     }
   }
 
-  #assess(policy: Policy, trustRevision: string, trustProblem?: string): Assessor {
+  #assessorFor(policy: Policy, trustRevision: string, trustProblem?: string): Assessor {
     const { registry, evidence: store, metrics, now, log } = this.#options;
     const program = programId(policy.revision, trustRevision);
     return new Assessor({
@@ -188,7 +186,7 @@ export class PolicyEngine implements AsyncDisposable {
         program,
         hasDeniedSigners: policy.hasDeniedSigners,
         problemOf: (rule) =>
-          trustProblem !== undefined && needsPublicGood(rule, policy) ? trustProblem : undefined,
+          needsPublicGood(policy, rule === undefined ? [] : [rule]) ? trustProblem : undefined,
         metrics,
         now,
       }),
@@ -202,12 +200,11 @@ export class PolicyEngine implements AsyncDisposable {
 
 /** Undefined when there is nothing to verify: then no thread is started. */
 function programOf(
-  { revision: policyRevision, settings }: Policy,
+  { revision: policyRevision, settings, deniedSigners: denied }: Policy,
   roots: TrustRoots | undefined,
   revision: string,
 ): Program | undefined {
-  const { rules = [], deny = [] } = settings ?? {};
-  const denied = deny.flatMap((entry) => ("signer" in entry ? [entry] : []));
+  const { rules = [] } = settings ?? {};
   // Where a rule asks for nothing, denied signers are looked for all the same.
   const judged = rules.filter((rule) => denied.length > 0 || authoritiesOf(rule).length > 0);
   if (judged.length === 0 && denied.length === 0) {
@@ -222,19 +219,10 @@ function programId(policyRevision: string, trustRevision: string): string {
   return `${policyRevision} ${trustRevision}`;
 }
 
-function usesPublicGood(policy: PolicySettings | undefined): boolean {
-  const { rules = [], deny = [] } = policy ?? {};
-  return [...rules.flatMap(authoritiesOf), ...deniedSigners(deny)].some(isPublicGood);
-}
-
-/** Whether a verdict of the rule stands on it. */
-function needsPublicGood(rule: RuleSettings | undefined, { settings }: Policy): boolean {
-  const own = rule === undefined ? [] : authoritiesOf(rule);
-  return [...own, ...deniedSigners(settings?.deny ?? [])].some(isPublicGood);
-}
-
-function deniedSigners(deny: readonly DenySettings[]): AuthoritySettings[] {
-  return deny.flatMap((entry) => ("signer" in entry ? [entry.signer] : []));
+/** Whether a verdict by any of the rules stands on it: all do where the deny list does. */
+function needsPublicGood({ deniedSigners }: Policy, rules: readonly RuleSettings[]): boolean {
+  const denied = deniedSigners.map(({ signer }) => signer);
+  return [...denied, ...rules.flatMap(authoritiesOf)].some(isPublicGood);
 }
 
 /** A key whose log is ignored needs no root. */

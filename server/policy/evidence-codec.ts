@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { isDigest } from "../../storage/digest.ts";
 import type { SignatureFormat } from "../decision.ts";
 import { POLICY_LIMITS } from "../limits.ts";
-import type { Candidate, Evidence, Subject } from "./evidence.ts";
+import type { Candidate, Evidence, PassedOver, Subject } from "./evidence.ts";
 
 interface StoredCandidate {
   readonly format: SignatureFormat;
@@ -16,7 +16,7 @@ interface StoredCandidate {
 interface Stored {
   readonly version: 1;
   readonly candidates: readonly StoredCandidate[];
-  readonly passedOver: Evidence["passedOver"];
+  readonly passedOver: readonly PassedOver[];
   readonly isPartial: boolean;
   readonly isCut: boolean;
   readonly withAttestations?: boolean;
@@ -106,6 +106,6 @@ function isCandidate(value: StoredCandidate): boolean {
   );
 }
 
-function isPassedOver({ artifact, problem }: Evidence["passedOver"][number]): boolean {
+function isPassedOver({ artifact, problem }: PassedOver): boolean {
   return typeof artifact === "string" && typeof problem === "string";
 }

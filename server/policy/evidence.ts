@@ -21,12 +21,17 @@ export interface Candidate {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
+/** An artefact that could not be a candidate, and why: for people. */
+export interface PassedOver {
+  readonly artifact: string;
+  readonly problem: string;
+}
+
 /** Everything that was found about a subject. Plain data: it goes to worker threads and to disk. */
 export interface Evidence {
   readonly subject: Subject;
   readonly candidates: readonly Candidate[];
-  /** Artefacts that could not be candidates, and why: for people. */
-  readonly passedOver: readonly { readonly artifact: string; readonly problem: string }[];
+  readonly passedOver: readonly PassedOver[];
   /** Look-ups that failed: with any of them, "nothing counts" is not an answer. */
   readonly failures: readonly string[];
   /** More was found than is looked at: what speaks against the image may be in the rest. */

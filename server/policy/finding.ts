@@ -2,6 +2,9 @@ import type { Digest } from "../../storage/digest.ts";
 import type { Check, Decision, DecisionReason, Verdict } from "../decision.ts";
 import type { ExceptionSettings } from "../policy-settings.ts";
 import { messageOf } from "./denial.ts";
+import type { PassedOver } from "./evidence.ts";
+import { evidenceDigest } from "./evidence-codec.ts";
+import type { Judged } from "./evidence-judge.ts";
 import type { MatchedRule } from "./policy.ts";
 
 /** What is judged, by what, and when. */
@@ -29,7 +32,7 @@ export interface Finding {
   readonly signers?: readonly string[];
   readonly checks?: readonly Check[];
   readonly missing?: readonly string[];
-  readonly passedOver?: readonly { readonly artifact: string; readonly problem: string }[];
+  readonly passedOver?: readonly PassedOver[];
   readonly failures?: readonly string[];
   /** Names what was looked at. */
   readonly evidence?: string;
@@ -54,4 +57,43 @@ export function decisionOf(about: Case, finding: Finding): Decision {
     trustRevision,
     decidedAtMs: nowMs,
   };
+}
+
+/** It cannot be said for now. */
+export function openFinding(problem: string): Finding {
+  return { verdict: "indeterminate", reason: "lookup_failed", problem };
+}
+
+/**
+ * What a judgement comes to. Where something was not looked at, a deny is none; nor is an allow, when
+ * what was not looked at may speak against the image.
+ */
+export function findingOf({ evidence, judgement, spoiled }: Judged, mayBeWorse: boolean): Finding {
+  const { isAllowed, reason, signers, checks, missing, validUntilMs } = judgement;
+  const shared = {
+    signers,
+    checks,
+    missing,
+    passedOver: [...spoiled, ...evidence.passedOver],
+    failures: evidence.failures,
+    evidence: evidenceDigest(evidence),
+    ...(validUntilMs !== undefined && { validUntilMs }),
+  };
+  const isSure = evidence.failures.length === 0 || !mayBeWorse;
+  if (isAllowed && isSure) {
+    return { verdict: "allow", reason, ...shared };
+  }
+  return evidence.failures.length > 0 && reason !== "denied_signer"
+    ? { verdict: "indeterminate", reason: "lookup_failed", ...shared }
+    : { verdict: "deny", reason, ...shared };
+}
+
+/** The rule asks for nothing. */
+export function unasked({ settings }: MatchedRule): Finding {
+  return { verdict: "allow", reason: settings === undefined ? "unmatched" : "off" };
+}
+
+export function excepted(exception: ExceptionSettings): Finding {
+  const validUntilMs = exception.untilMs;
+  return { verdict: "allow", reason: "exception", exception, validUntilMs };
 }

@@ -5,8 +5,8 @@ import { RegistryError } from "../errors.ts";
 import { POLICY_LIMITS } from "../limits.ts";
 import { startsLikeLayer, TAR_BLOCK_BYTES } from "../oci/layer-bytes.ts";
 import type { Inspection } from "../oci/strict-manifest.ts";
+import { untilAborted } from "../until-aborted.ts";
 import type { CandidateSource } from "./candidates.ts";
-import { untilAborted } from "./candidates.ts";
 
 /**
  * Whether an artefact's layers are what their media types say, in so far as nothing could unpack

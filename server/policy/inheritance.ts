@@ -10,7 +10,7 @@ import { inspectManifest } from "../oci/strict-manifest.ts";
 import type { CandidateSource } from "./candidates.ts";
 import type { Edges } from "./edges.ts";
 import type { Case, Finding } from "./finding.ts";
-import { openFinding } from "./findings.ts";
+import { openFinding } from "./finding.ts";
 import type { VerdictCache } from "./verdict-cache.ts";
 
 export interface InheritanceOptions {

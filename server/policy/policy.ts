@@ -1,8 +1,10 @@
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
+import { digestOf } from "../../storage/digest.ts";
 import { compileGlob } from "../glob.ts";
 import { POLICY_LIMITS } from "../limits.ts";
 import type {
+  DenySettings,
   ExceptionSettings,
   PolicyMode,
   PolicySettings,
@@ -35,8 +37,8 @@ export class Policy {
   readonly settings: PolicySettings | undefined;
   /** `none` without a policy, else 12 hex digits of SHA-256 over its settings in canonical JSON. */
   readonly revision: string;
-  /** Whether a signature can be a reason to refuse. */
-  readonly hasDeniedSigners: boolean;
+  /** Those whose signature is a reason to refuse. */
+  readonly deniedSigners: readonly Extract<DenySettings, { readonly signer: unknown }>[];
   readonly #rules: readonly Compiled<MatchedRule>[];
   readonly #unmatched: MatchedRule;
   readonly #exceptions: readonly Compiled<ExceptionSettings>[];
@@ -47,7 +49,7 @@ export class Policy {
     const { rules = [], exceptions = [], deny = [] } = settings ?? {};
     this.settings = settings;
     this.revision = revisionOf(settings);
-    this.hasDeniedSigners = deny.some((entry) => "signer" in entry);
+    this.deniedSigners = deny.flatMap((entry) => ("signer" in entry ? [entry] : []));
     this.#rules = rules.map((rule) => ({
       entry: { name: rule.name, mode: rule.mode, settings: rule },
       fits: anyOf(rule.match),
@@ -64,6 +66,11 @@ export class Policy {
     );
   }
 
+  /** Whether a signature can be a reason to refuse. */
+  get hasDeniedSigners(): boolean {
+    return this.deniedSigners.length > 0;
+  }
+
   /** The first rule that names the repository. */
   ruleFor(name: string): MatchedRule {
     const known = this.#matches.get(name);
@@ -78,6 +85,16 @@ export class Policy {
   /** Beats everything else that this policy says. */
   deniedDigest(digest: string): { readonly reason: string } | undefined {
     return this.#deniedDigests.get(digest);
+  }
+
+  /** As `deniedDigest`, whichever algorithm the list has the bytes by: they are served by both. */
+  deniedBytes(bytes: Uint8Array): { readonly reason: string } | undefined {
+    if (this.#deniedDigests.size === 0) {
+      return;
+    }
+    return (
+      this.deniedDigest(digestOf(bytes, "sha256")) ?? this.deniedDigest(digestOf(bytes, "sha512"))
+    );
   }
 
   /** The first exception that lets this manifest of the repository pass now. */

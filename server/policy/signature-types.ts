@@ -1,8 +1,6 @@
 import type { ReferrerDescriptor } from "../cache/referrers-cache.ts";
 import type { SignatureFormat } from "../decision.ts";
-
-const BUNDLE_PATTERN =
-  /^application\/vnd\.dev\.sigstore\.bundle(?:\.v0\.[0-9]{1,2})?\+json(?:;version=[0-9.]{1,8})?$/;
+import { isBundleType } from "../oci/artefacts.ts";
 
 const FORMATS: ReadonlyMap<string, SignatureFormat> = new Map([
   ["application/vnd.dev.cosign.simplesigning.v1+json", "cosign-signature"],
@@ -25,7 +23,7 @@ const VAGUE_TYPES: ReadonlySet<string> = new Set([
 
 /** The format of a layer by its media type; undefined when it is no signature that we know. */
 export function formatOf(mediaType: string): SignatureFormat | undefined {
-  return BUNDLE_PATTERN.test(mediaType) ? "bundle" : FORMATS.get(mediaType);
+  return isBundleType(mediaType) ? "bundle" : FORMATS.get(mediaType);
 }
 
 /** Sorts what is likely to be a signature first, and the latest before the earlier. */
@@ -35,7 +33,7 @@ export function byLikelihood(one: ReferrerDescriptor, other: ReferrerDescriptor)
 
 function rankOf({ artifactType }: ReferrerDescriptor): number {
   const type = typeof artifactType === "string" ? artifactType : "";
-  if (BUNDLE_PATTERN.test(type) || USUAL_TYPES.has(type)) {
+  if (isBundleType(type) || USUAL_TYPES.has(type)) {
     return 0;
   }
   return VAGUE_TYPES.has(type) ? 1 : 2;

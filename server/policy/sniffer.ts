@@ -7,7 +7,7 @@ import type { Registry } from "../cache/cache.ts";
 import type { Manifest } from "../cache/manifest-cache.ts";
 import type { Source } from "../cache/source.ts";
 import { POLICY_LIMITS, UPSTREAM_LIMITS } from "../limits.ts";
-import { looksLikeManifest } from "../oci/strict-manifest.ts";
+import { looksLikeManifest, mayBeginObject } from "../oci/strict-manifest.ts";
 import { mediaTypeFromBytes } from "./manifest-type.ts";
 
 /** A blob as it may be handed on; `manifest` is set when its bytes are one. */
@@ -15,10 +15,6 @@ export interface Sniffed {
   readonly blob: OpenBlob;
   readonly manifest: Manifest | undefined;
 }
-
-const OPENING_BRACE = 0x7b;
-/** JSON's white space, and the three bytes of a byte order mark. */
-const SKIPPED: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d, 0xef, 0xbb, 0xbf]);
 
 /**
  * Finds manifests that are asked for as blobs, whatever anyone calls them: by their bytes. Only
@@ -66,7 +62,7 @@ export class ManifestSniffer {
   async #readAhead(digest: Digest, blob: OpenBlob): Promise<Sniffed> {
     const chunks = blob[Symbol.asyncIterator]();
     const first = await chunks.next();
-    if (first.done === true || !mayBeJson(first.value)) {
+    if (first.done === true || !mayBeginObject(first.value)) {
       const head = first.done === true ? [] : [first.value];
       return { blob: replayed(blob, head, chunks), manifest: undefined };
     }
@@ -95,11 +91,6 @@ export class ManifestSniffer {
 
 function isLarge(sizeBytes: number | undefined): boolean {
   return sizeBytes !== undefined && sizeBytes > UPSTREAM_LIMITS.manifestBytesMax;
-}
-
-function mayBeJson(chunk: Uint8Array): boolean {
-  const first = chunk.find((byte) => !SKIPPED.has(byte));
-  return first === undefined || first === OPENING_BRACE;
 }
 
 /** Up to the size of the largest manifest, in copies: a chunk is its reader's for one turn only. */
@@ -146,7 +137,9 @@ function provedLarge(blob: OpenBlob): OpenBlob {
     try {
       const first = await chunks.next();
       if (first.done !== true) {
-        yield* mayBeJson(first.value) ? (await collect(first.value, chunks)).head : [first.value];
+        yield* mayBeginObject(first.value)
+          ? (await collect(first.value, chunks)).head
+          : [first.value];
         yield* { [Symbol.asyncIterator]: () => chunks };
       }
     } finally {

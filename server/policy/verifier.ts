@@ -1,22 +1,18 @@
 import { availableParallelism } from "node:os";
 import { RegistryError } from "../errors.ts";
 import { POLICY_LIMITS } from "../limits.ts";
-import type { Candidate, Evidence } from "./evidence.ts";
+import type { Candidate, PassedOver } from "./evidence.ts";
 import type { Judgement } from "./judgement.ts";
-import type { Program, ThreadAnswer } from "./verify-protocol.ts";
+import type { JudgeRequest, Program, ThreadAnswer } from "./verify-protocol.ts";
+import { PROGRAMS_KEPT } from "./verify-protocol.ts";
 import { ThreadEnded, VerifyWorker } from "./verify-worker.ts";
 
-export interface VerifyRequest {
-  readonly program: string;
-  readonly rule: string | undefined;
-  readonly evidence: Evidence;
-  readonly nowMs: number;
-}
+export type VerifyRequest = Omit<JudgeRequest, "kind" | "progress">;
 
 /** What a request came to. `spoiled` are candidates that were given up, with the reason. */
 export interface Verification {
   readonly judgement: Judgement;
-  readonly spoiled: readonly { readonly artifact: string; readonly problem: string }[];
+  readonly spoiled: readonly PassedOver[];
 }
 
 /** No verdict: too much time, or a fault of ours. Never an allow. */
@@ -33,8 +29,6 @@ export class VerificationFailed extends Error {
 /** Two, so that one bad signature does not hold up all others; four verify faster than anyone signs. */
 const THREADS_MIN = 2;
 const THREADS_MAX = 4;
-/** As many policies as a thread keeps: the one before is still asked for by what is under way. */
-const PROGRAMS_KEPT = 2;
 const LOAD_TIMEOUT_MS = 20_000;
 
 /** Verifies in threads, so that no pull waits for another one's cryptography. */
@@ -76,7 +70,7 @@ export class Verifier implements AsyncDisposable {
    *   wait already.
    */
   async judge(request: VerifyRequest): Promise<Verification> {
-    const spoiled: { artifact: string; problem: string }[] = [];
+    const spoiled: PassedOver[] = [];
     let leftMs: number = POLICY_LIMITS.verifyTimeoutMs;
     let { candidates } = request.evidence;
     for (;;) {

@@ -1,13 +1,20 @@
-import type { DenySettings, RuleSettings } from "../policy-settings.ts";
+import type { RuleSettings } from "../policy-settings.ts";
 import type { Evidence } from "./evidence.ts";
 import type { Judgement } from "./judgement.ts";
+import type { Policy } from "./policy.ts";
+
+/**
+ * Policies that a thread keeps, and that requests may name: the one before is still asked for by
+ * what was under way when a new one came.
+ */
+export const PROGRAMS_KEPT = 2;
 
 /** What the threads compile once: a policy and the trust that it stands on. */
 export interface Program {
   /** Policy and trust revision together. */
   readonly id: string;
   readonly rules: readonly RuleSettings[];
-  readonly denied: readonly Extract<DenySettings, { readonly signer: unknown }>[];
+  readonly denied: Policy["deniedSigners"];
   readonly publicGood: PublicGood;
 }
 

@@ -5,12 +5,10 @@ import type { Authority } from "./authority.ts";
 import type { Candidate } from "./evidence.ts";
 import { Judge } from "./judge.ts";
 import type { JudgeRequest, Program, ThreadAnswer, ThreadRequest } from "./verify-protocol.ts";
+import { PROGRAMS_KEPT } from "./verify-protocol.ts";
 
 // The thread that verifies: one request at a time, no network, no files. The library that does the
 // cryptography is synchronous, and is loaded here only.
-
-/** The one before is still asked for by what was under way when a new one came. */
-const PROGRAMS_KEPT = 2;
 
 class Loaded {
   /** Which candidate is being looked at, by its place in the evidence. */

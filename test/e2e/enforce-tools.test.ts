@@ -6,7 +6,6 @@ import t from "tap";
 import { expectedDigests } from "../support/arrived.ts";
 import type { Client } from "../support/clients.ts";
 import { CLIENTS, pullOnce } from "../support/clients.ts";
-import type { SignableRegistry } from "../support/enforce-registry.ts";
 import { TAGS_REGISTRY, TagsRegistry } from "../support/enforce-registry.ts";
 import type { RuleName, SignedRowImage } from "../support/enforce-signed.ts";
 import { KEY, RULES, SigningTools } from "../support/enforce-signed.ts";
@@ -14,6 +13,7 @@ import { run } from "../support/processes.ts";
 import { BUNDLE_V03 } from "../support/sign-bundle.ts";
 import { NOTATION_SIGNATURE } from "../support/sign-placements.ts";
 import { REFERRERS_REGISTRY, ReferrersRegistry } from "../support/sign-registry.ts";
+import type { SignableRegistry } from "../support/signable-registry.ts";
 import type { SluiceProcess } from "../support/sluice-process.ts";
 import { toolOptions } from "../support/tools.ts";
 

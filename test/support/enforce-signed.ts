@@ -1,11 +1,11 @@
 import type { Attestation, CosignOptions, CosignSigner } from "./cosign-cli.ts";
 import { CosignCli } from "./cosign-cli.ts";
-import type { SignableRegistry } from "./enforce-registry.ts";
 import type { Artifact } from "./image-builder.ts";
 import { multiPlatformImage, smallImage } from "./image-builder.ts";
 import type { NotationSignOptions } from "./notation-cli.ts";
 import { NotationCli } from "./notation-cli.ts";
 import { SLSA_PROVENANCE, VULNERABILITIES } from "./sign-statements.ts";
+import type { SignableRegistry } from "./signable-registry.ts";
 import { SluiceProcess } from "./sluice-process.ts";
 
 export const ALICE = { identity: "alice@example.com", issuer: "https://issuer.example" } as const;

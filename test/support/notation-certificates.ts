@@ -26,7 +26,7 @@ export interface KeyPair {
 }
 
 /** In the order of its bits: RFC 5280 §4.2.1.3. */
-const KEY_USAGES = [
+export const KEY_USAGES: readonly string[] = [
   "digitalSignature",
   "nonRepudiation",
   "keyEncipherment",
