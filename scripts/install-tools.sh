@@ -12,6 +12,7 @@ stamps="$tools/stamps"
 mkdir -p "$bin" "$stamps"
 
 apt_packages=(
+  apache2-utils       # htpasswd
   ca-certificates
   containerd          # 1.6: containerd, ctr
   debootstrap         # a Debian root file system for the test images
@@ -20,6 +21,7 @@ apt_packages=(
   openssl             # the tests' certificate authority
   podman
   prometheus          # prometheus, promtool
+  python3-venv
   skopeo
   strace              # makes a disk fail under the proxy
   zstd
@@ -125,6 +127,20 @@ module_tool() {
   put_in_place "$work/$name" "$name" "$stamp"
 }
 
+# python_tool NAME COMMAND PACKAGE==VERSION: from PyPI, with all that it needs in a folder of its own.
+python_tool() {
+  local name=$1 command=$2 package=$3 venv="$tools/$1-venv"
+  is_stamped "$command" "$package" && return
+  echo "python: $name from $package"
+  rm -rf "$venv" # of another version, or of a run that was killed
+  {
+    python3 -m venv "$venv" &&
+      "$venv/bin/pip" install --quiet --no-input --disable-pip-version-check "$package"
+  } >"$tools/$name.log" 2>&1 || fail "$name could not be installed: $(tail -5 "$tools/$name.log")"
+  ln -s "$venv/bin/$command" "$work/$command"
+  put_in_place "$work/$command" "$command" "$package"
+}
+
 # A root file system that the image builder cuts into layers.
 debian_rootfs() {
   local rootfs="$tools/debian-rootfs"
@@ -144,10 +160,12 @@ go_tool regctl github.com/regclient/regclient/cmd/regctl@v0.11.7
 go_tool distribution-3 github.com/distribution/distribution/v3/cmd/registry@v3.0.0
 go_tool containerd-2 github.com/containerd/containerd/v2/cmd/containerd@v2.4.2
 go_tool ctr-2 github.com/containerd/containerd/v2/cmd/ctr@v2.4.2
+go_tool ecr-credential-provider k8s.io/cloud-provider-aws/cmd/ecr-credential-provider@v1.33.0
 go_tool cosign github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3
 module_tool oras oras.land/oras v1.2.3 oras.land/oras/cmd/oras
 module_tool notation github.com/notaryproject/notation v1.3.2 github.com/notaryproject/notation/cmd/notation
 module_tool referrers-registry github.com/google/go-containerregistry v0.22.1 \
   "$here/../test/support/referrers-registry.go"
+python_tool moto moto_server 'moto[server]==5.2.5' # AWS's APIs, for who asks them for log-ins
 debian_rootfs
 echo "tools: $bin"

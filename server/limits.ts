@@ -73,6 +73,8 @@ export const UPSTREAM_LIMITS = {
   challengesMax: 10_000,
   redirectsMax: 3,
   referrersPagesMax: 5,
+  /** Of a registry whose pages cannot be asked for one by one, with 50 to 100 tags each. */
+  tagsPagesMax: 100,
   headerBytesMax: 32_768,
   connectionsPerOriginMax: 32,
   keepAliveTimeoutMs: 15_000,
@@ -101,6 +103,55 @@ export const CREDENTIAL_LIMITS = {
   /** How long one that was refused comes last: a rotated secret is taken up within it. */
   refusedMs: 60_000,
   refusedMax: 10_000,
+  /** Longer than any host with the longest repository. */
+  keyLengthMax: 1024,
+  /** A docker configuration, or a password: a Kubernetes secret cannot be larger. */
+  fileBytesMax: 1_048_576,
+  /** Log-ins and helpers of a docker configuration. */
+  dockerEntriesMax: 1000,
+  /** A helper or plugin; below the 25 s in which a first byte must come. */
+  pluginTimeoutMs: 20_000,
+  /** Real answers have some KiB; a plugin's may hold several tokens. */
+  pluginOutputBytesMax: 1_048_576,
+  /** What is quoted of what it says about a failure. */
+  pluginStderrMax: 600,
+  /** Processes at once: they are slow and large, and hundreds of pulls may start together. */
+  pluginsMax: 4,
+  /** What it left running may hold its output open: that is not waited for longer than this. */
+  pluginDrainMs: 1000,
+  /** What a docker helper said counts for so long: each question is a process. */
+  helperKeptMs: 60_000,
+  /** How long one that failed is not asked again: what waits must not fail one by one. */
+  helperFailedMs: 5000,
+  /** A log-in that is younger is not fetched anew when it is refused: it would be the same. */
+  helperNewMs: 10_000,
+  helperAnswersMax: 1000,
+  /** The kubelet's own configuration of its plugins has some hundred bytes for each. */
+  kubeletConfigCharactersMax: 65_536,
+  /** Plugins, patterns, arguments, variables, and log-ins of an answer: real ones have a few. */
+  kubeletItemsMax: 256,
+  /** A user or a password: an ECR token has 3 KiB, and both have to fit a header. */
+  kubeletSecretCharactersMax: 16_384,
+  /** Whatever a plugin says: a log-in that was revoked, and is refused with 404, ends with it. */
+  kubeletCacheMsMax: 86_400_000,
+  /** For each plugin: one a repository when it answers for images. */
+  kubeletAnswersMax: 10_000,
+  /** How long a plugin that failed is not run again: waiting pulls must not become a row of failures. */
+  kubeletFailedMs: 5000,
+  /** A log-in that is younger is not fetched anew when it is refused: it would be the same. */
+  kubeletNewMs: 30_000,
+  /** All of one log-in from a cloud's library, which has retries and minutes of its own; half of what a pull has. */
+  cloudTimeoutMs: 10_000,
+  /** One request of it. */
+  cloudRequestTimeoutMs: 4000,
+  /** After a failure nobody asks again for so long: a node that starts pulls dozens of images. */
+  cloudRetryMs: 5000,
+  /** ECR's, the longest; whoever says more is not believed. */
+  cloudLifetimeMaxMs: 43_200_000,
+  /** Theirs have some KiB. */
+  cloudLogInBytesMax: 16_384,
+  /** A registry's answer to the exchange. */
+  cloudReplyBytesMax: 65_536,
 } as const;
 
 /** Who may pull, and what that costs. */
@@ -110,6 +161,38 @@ export const ACCESS_LIMITS = {
   /** How long a refusal is: short, since a right may just have been granted. */
   refusedMs: 5000,
   entitlementsMax: 50_000,
+  refusalsMax: 10_000,
+  /** htpasswd files and key sets are looked at so often, when somebody logs in. */
+  fileCheckMs: 1000,
+  /** Ten thousand users need some 800 KiB. */
+  passwordFileBytesMax: 1_048_576,
+  usersMax: 10_000,
+  /** 0.8 s of a processor. Each step more doubles that, and so what a wrong password costs us. */
+  bcryptCostMax: 14,
+  /**
+   * bcrypt runs in the threads that the disk is read with. Measured with 2 processors: as many a
+   * second as with 8, while reads from disk keep half of their speed, and lose nine tenths with 8.
+   */
+  passwordChecksMax: 2,
+  /** Signatures of tokens that are verified at once, in the same threads; each takes some 0.1 ms. */
+  tokenChecksMax: 4,
+  /** Log-ins that wait for their turn; beyond it 503. */
+  checkQueueMax: 256,
+  /** Whoever waits longer is told to ask again; containerd waits 30 s for an answer. */
+  checkQueueTimeoutMs: 10_000,
+  /** A log-in that was right is believed so long after its last use: bcrypt is slow on purpose. */
+  rightMs: 60_000,
+  /** Each, of those that were right and those that were wrong: one cannot push out the other. */
+  logInsMax: 10_000,
+  /** Kubernetes' have some 1 KiB, those with many groups a few. */
+  tokenCharactersMax: 8192,
+  /** Names of clients and of their groups: one line of a log. */
+  nameCharactersMax: 512,
+  /** A JWK set: real ones have some KiB. */
+  keySetBytesMax: 262_144,
+  keysMax: 64,
+  /** Not more often for keys that are not in it: anybody may make up a key id. */
+  keySetCooldownMs: 30_000,
 } as const;
 
 /** Downloads being stored. */

@@ -85,6 +85,8 @@ export interface CloudAuth {
   readonly endpoint?: string;
   /** Google: a service account's key; without one, what the machine is. */
   readonly keyFile?: string;
+  /** Azure: which managed or workload identity, when there are several. */
+  readonly clientId?: string;
 }
 
 export interface CredentialSettings {

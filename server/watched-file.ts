@@ -1,10 +1,15 @@
+import type { Stats } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
+import { CREDENTIAL_LIMITS } from "./limits.ts";
 
 interface Reading<T> {
-  readonly mtimeMs: number;
-  readonly sizeBytes: number;
-  readonly inode: number;
+  readonly stamp: string;
   readonly value: T;
+}
+
+/** What is there is not what is expected there; the message holds nothing of its content. */
+export class UnfitFileError extends Error {
+  override readonly name = "UnfitFileError";
 }
 
 /** A small file whose parsed content is kept until the file changes. */
@@ -20,19 +25,22 @@ export class WatchedFile<T> {
 
   /**
    * A file that cannot be read or parsed any more is answered with what it last held: it may be in
-   * the middle of being replaced. Throws when there never was anything.
+   * the middle of being replaced. Links are followed, so that a Kubernetes volume, which swaps one
+   * of a folder, is seen to change.
+   *
+   * @throws what `stat`, `readFile` and the parser throw, and UnfitFileError for what is no file or
+   *   larger than CREDENTIAL_LIMITS.fileBytesMax, when there never was anything.
    */
   async read(): Promise<T> {
     try {
-      const { mtimeMs, size: sizeBytes, ino: inode } = await stat(this.#path);
-      const last = this.#last;
-      const isSame =
-        last?.mtimeMs === mtimeMs && last.sizeBytes === sizeBytes && last.inode === inode;
-      if (last !== undefined && isSame) {
-        return last.value;
+      const stats = await stat(this.#path);
+      const stamp = stampOf(stats);
+      if (this.#last?.stamp === stamp) {
+        return this.#last.value;
       }
+      this.#requireFit(stats);
       const value = this.#parse(await readFile(this.#path, "utf8"));
-      this.#last = { mtimeMs, sizeBytes, inode, value };
+      this.#last = { stamp, value };
       return value;
     } catch (error) {
       if (this.#last === undefined) {
@@ -41,4 +49,22 @@ export class WatchedFile<T> {
       return this.#last.value;
     }
   }
+
+  #requireFit(stats: Stats): void {
+    const { fileBytesMax } = CREDENTIAL_LIMITS;
+    if (!stats.isFile()) {
+      const kind = stats.isDirectory() ? "a folder" : "no regular file";
+      throw new UnfitFileError(`${this.#path} is ${kind}; expected a file`);
+    }
+    if (stats.size > fileBytesMax) {
+      throw new UnfitFileError(
+        `${this.#path} has ${stats.size} bytes; expected at most ${fileBytesMax}`,
+      );
+    }
+  }
+}
+
+/** Who keeps the time of writing still changes the time of the change. */
+function stampOf({ mtimeMs, ctimeMs, size, ino }: Stats): string {
+  return [mtimeMs, ctimeMs, size, ino].join(" ");
 }

@@ -1,134 +1,121 @@
-import { WatchedFile } from "../watched-file.ts";
-import type { Credential, CredentialSource, FoundCredential, ImageName } from "./credential.ts";
+import { LRUCache } from "lru-cache";
+import { CREDENTIAL_LIMITS } from "../limits.ts";
+import { UnfitFileError, WatchedFile } from "../watched-file.ts";
+import type { CredentialSource, FoundCredential, ImageName } from "./credential.ts";
+import { CredentialError, fingerprintOf } from "./credential.ts";
+import { DockerHelpers } from "./docker-helper.ts";
+import type { Keyring, KeyringEntry } from "./docker-keyring.ts";
+import { parseKeyring } from "./docker-keyring.ts";
+import { isDockerHub } from "./key-matching.ts";
 
-/** The name under which every Docker client keeps its log-in to Docker Hub. */
-const DOCKER_HUB_KEY = "index.docker.io";
-const DOCKER_HUB_NAMES = new Set(["docker.io", "index.docker.io", "registry-1.docker.io"]);
+/** What `docker login` keeps Docker Hub under, and what helpers are asked for. */
+const DOCKER_HUB_KEY = "https://index.docker.io/v1/";
 
-/** What Docker writes where there is a token and no user. */
-const NO_USERNAME = "<token>";
-
-interface Entry {
-  /** `host[:port]`, label by label; `*` matches within a label. */
-  readonly host: string;
-  readonly path: string;
-  readonly credential: Credential;
-}
+/** A key that can be what a store has it under: no glob, nothing that a terminal would act on. */
+const SERVER_KEY_PATTERN = /^[A-Za-z0-9._:/-]+$/;
 
 /**
  * `~/.docker/config.json`, the older `.dockercfg`, or a Kubernetes pull secret.
  *
- * Looked up as the kubelet does, so that a file that works there works here.
+ * Looked up in this order, so that a file that works for Docker or for the kubelet works here:
+ * the helper that `credHelpers` has for the host, as on Docker's command line; what `auths` has,
+ * by the kubelet's matching; and `credsStore`, unless the host has a helper of its own. Docker asks
+ * the store alone, and the kubelet never: it comes last, since what stands in the file is at hand.
+ * For the same reason it is asked, and its failure an error, only when nothing else is left to try.
+ *
  * @see https://kubernetes.io/docs/concepts/containers/images/#config-json
+ * @see https://docs.docker.com/reference/cli/docker/login/#credential-stores
  */
 export class DockerConfig implements CredentialSource {
   readonly description: string;
-  readonly #file: WatchedFile<readonly Entry[]>;
+  readonly #path: string;
+  readonly #file: WatchedFile<Keyring>;
+  readonly #helpers: DockerHelpers;
+  readonly #refused = new LRUCache<string, true>({
+    max: CREDENTIAL_LIMITS.refusedMax,
+    ttl: CREDENTIAL_LIMITS.refusedMs,
+  });
 
-  constructor(path: string) {
+  /** @param now - in milliseconds, from any start. */
+  constructor(path: string, now: () => number = () => performance.now()) {
     this.description = `dockerConfigFile ${path}`;
-    this.#file = new WatchedFile(path, parseDockerConfig);
+    this.#path = path;
+    this.#file = new WatchedFile(path, (text) => parseKeyring(path, text));
+    this.#helpers = new DockerHelpers(now);
   }
 
-  async find({ registry, repository }: ImageName): Promise<readonly FoundCredential[]> {
-    const host = DOCKER_HUB_NAMES.has(registry) ? DOCKER_HUB_KEY : registry;
-    const entries = await this.#file.read();
-    return entries
-      .filter((entry) => matches(entry, host, `/${repository}`))
-      .map(({ credential }) => ({ credential, from: this.description }));
-  }
-}
-
-/** The most specific key comes first: longer ones sort later, so the order is reversed. */
-function parseDockerConfig(text: string): readonly Entry[] {
-  const root = objectOf(JSON.parse(text));
-  const auths = objectOf(root["auths"] ?? root);
-  const entries: Entry[] = [];
-  for (const key of Object.keys(auths).toSorted().toReversed()) {
-    const credential = credentialOf(objectOf(auths[key]));
-    if (credential !== undefined) {
-      entries.push({ ...hostAndPathOf(key), credential });
+  async find(image: ImageName): Promise<readonly FoundCredential[]> {
+    const keyring = await this.#read();
+    const matching = keyring.entries.filter((entry) => entry.matches(image));
+    const helper = keyring.helpers.get(isDockerHub(image.registry) ? "docker.io" : image.registry);
+    const found = [...(await this.#fromHelper(helper, image)), ...this.#fromFile(matching)];
+    const hasUntried = found.some(
+      ({ credential }) => !this.#refused.has(fingerprintOf(credential)),
+    );
+    if (helper !== undefined || keyring.store === "" || hasUntried) {
+      return found;
+    }
+    try {
+      return [...found, ...(await this.#fromStore(keyring.store, image, matching))];
+    } catch (error) {
+      if (found.length === 0) {
+        throw error;
+      }
+      return found;
     }
   }
-  return entries;
-}
 
-function hostAndPathOf(key: string): { readonly host: string; readonly path: string } {
-  const bare = key.replace(/^https?:\/\//i, "");
-  const slash = bare.indexOf("/");
-  const host = (slash === -1 ? bare : bare.slice(0, slash)).toLowerCase();
-  const path = slash === -1 ? "" : bare.slice(slash).replace(/^\/v[12](?=\/|$)/, "");
-  return {
-    host: DOCKER_HUB_NAMES.has(host) ? DOCKER_HUB_KEY : host,
-    path: path.replace(/\/+$/, ""),
-  };
-}
-
-function matches(entry: Entry, host: string, path: string): boolean {
-  return hostMatches(entry.host, host) && path.startsWith(entry.path);
-}
-
-function hostMatches(pattern: string, host: string): boolean {
-  const [patternName = "", patternPort] = pattern.split(":", 2);
-  const [name = "", port] = host.split(":", 2);
-  if (patternPort !== port) {
-    return false;
+  refused({ credential }: FoundCredential): void {
+    this.#refused.set(fingerprintOf(credential), true);
+    this.#helpers.refused(credential);
   }
-  const patternLabels = patternName.split(".");
-  const labels = name.split(".");
-  return (
-    patternLabels.length === labels.length &&
-    patternLabels.every((label, index) => labelMatches(label, labels[index] ?? ""))
-  );
+
+  async #read(): Promise<Keyring> {
+    try {
+      return await this.#file.read();
+    } catch (error) {
+      if (error instanceof UnfitFileError) {
+        throw new CredentialError(error.message, { cause: error });
+      }
+      throw error;
+    }
+  }
+
+  #fromFile(matching: readonly KeyringEntry[]): readonly FoundCredential[] {
+    return matching.flatMap(({ key, credential }) =>
+      credential === undefined ? [] : [{ credential, from: `${this.#path}, auths key "${key}"` }],
+    );
+  }
+
+  #fromHelper(suffix: string | undefined, { registry }: ImageName): Promise<FoundCredential[]> {
+    return suffix === undefined || suffix === ""
+      ? Promise.resolve([])
+      : this.#ask("credHelpers", suffix, serverKeyOf(registry));
+  }
+
+  /** A store may have it under a key that the file only mentions, with a scheme or a path. */
+  async #fromStore(
+    suffix: string,
+    { registry }: ImageName,
+    matching: readonly KeyringEntry[],
+  ): Promise<readonly FoundCredential[]> {
+    const mentioned = matching
+      .filter(({ key, credential }) => credential === undefined && SERVER_KEY_PATTERN.test(key))
+      .map(({ key }) => key)
+      .slice(0, CREDENTIAL_LIMITS.candidatesMax - 1);
+    const keys = new Set([...mentioned, serverKeyOf(registry)]);
+    const answers = await Promise.all([...keys].map((key) => this.#ask("credsStore", suffix, key)));
+    return answers.flat();
+  }
+
+  async #ask(member: string, suffix: string, serverKey: string): Promise<FoundCredential[]> {
+    const place = `${member} of ${this.#path}`;
+    const credential = await this.#helpers.get({ suffix, serverKey, place });
+    const from = `${this.#path}, ${member}: docker-credential-${suffix} for "${serverKey}"`;
+    return credential === undefined ? [] : [{ credential, from }];
+  }
 }
 
-function labelMatches(pattern: string, label: string): boolean {
-  const escaped = pattern.replaceAll(/[^a-z0-9*]/g, "\\$&").replaceAll(/\*+/g, ".*");
-  return new RegExp(`^${escaped}$`).test(label);
-}
-
-/** `auth` wins over `username` and `password`, an identity token over all of them. */
-function credentialOf(entry: Readonly<Record<string, unknown>>): Credential | undefined {
-  const decoded = decodeAuth(textOf(entry["auth"]));
-  const username = decoded?.username ?? textOf(entry["username"]);
-  const identity = textOf(entry["identitytoken"]);
-  if (identity !== undefined) {
-    return { kind: "identity", username: username ?? NO_USERNAME, token: identity };
-  }
-  const registry = textOf(entry["registrytoken"]);
-  if (registry !== undefined) {
-    return { kind: "registry", token: registry };
-  }
-  const password = decoded?.password ?? textOf(entry["password"]);
-  if (username === undefined || password === undefined) {
-    return undefined;
-  }
-  return { kind: "basic", username, password };
-}
-
-/** base64 of `user:password`; the password may hold colons, and some tools pad with NULs. */
-function decodeAuth(
-  auth: string | undefined,
-): { readonly username: string; readonly password: string } | undefined {
-  if (auth === undefined) {
-    return undefined;
-  }
-  const text = Buffer.from(auth, "base64").toString("utf8");
-  const colon = text.indexOf(":");
-  if (colon === -1) {
-    return undefined;
-  }
-  const password = text.slice(colon + 1).replaceAll("\0", "");
-  return { username: text.slice(0, colon), password };
-}
-
-function textOf(value: unknown): string | undefined {
-  return typeof value === "string" && value !== "" ? value : undefined;
-}
-
-function objectOf(value: unknown): Readonly<Record<string, unknown>> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    return {};
-  }
-  return value as Readonly<Record<string, unknown>>;
+function serverKeyOf(registry: string): string {
+  return isDockerHub(registry) ? DOCKER_HUB_KEY : registry;
 }

@@ -16,7 +16,7 @@ export function sharedSources(settings: CredentialSettings): readonly Credential
 
 /** Where one upstream's log-in is looked up. */
 export function sourcesFor(
-  upstream: Pick<UpstreamSettings, "name" | "urls" | "auth">,
+  upstream: Pick<UpstreamSettings, "name" | "urls" | "auth" | "caFile">,
   shared: readonly CredentialSource[],
 ): readonly CredentialSource[] {
   const { name, auth } = upstream;

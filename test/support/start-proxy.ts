@@ -5,7 +5,7 @@ import type { Test } from "tap";
 import type { Logger } from "../../server/app.ts";
 import { App } from "../../server/app.ts";
 import type { PolicySettings } from "../../server/policy-settings.ts";
-import type { Settings, UpstreamSettings } from "../../server/settings.ts";
+import type { CredentialSettings, Settings, UpstreamSettings } from "../../server/settings.ts";
 
 export interface ProxyOptions {
   readonly upstreams: readonly (Partial<UpstreamSettings> & Pick<UpstreamSettings, "urls">)[];
@@ -13,6 +13,7 @@ export interface ProxyOptions {
   readonly maxBytes?: number;
   readonly verifyReads?: "first" | "always" | "never";
   readonly policy?: PolicySettings;
+  readonly credentials?: CredentialSettings;
   readonly now?: () => number;
 }
 
@@ -94,7 +95,7 @@ function settingsFor(options: ProxyOptions, dataPath: string): Settings {
     },
     defaultUpstream: upstreams[0]?.name,
     upstreams,
-    credentials: {},
+    credentials: options.credentials ?? {},
     ...(options.policy !== undefined && { policy: options.policy }),
     trust: { publicGood: "bundled" },
     accessLog: "stdout",
