@@ -5,6 +5,7 @@ import type { Decision } from "../decision.ts";
 import { RegistryError } from "../errors.ts";
 import { FILL_LIMITS } from "../limits.ts";
 import type { ByteSource, Metrics } from "../metrics.ts";
+import { untilAborted } from "../until-aborted.ts";
 import type { Contents } from "./contents.ts";
 import { Fill } from "./fill.ts";
 import { FillGate } from "./fill-gate.ts";
@@ -12,7 +13,7 @@ import type { FillReader } from "./fill-reader.ts";
 import type { NegativeCache } from "./negative-cache.ts";
 import { SingleFlight } from "./single-flight.ts";
 import type { Source } from "./source.ts";
-import { nameOf } from "./source.ts";
+import { askedAs, nameOf } from "./source.ts";
 
 export interface BlobStat {
   readonly sizeBytes: number | undefined;
@@ -149,7 +150,7 @@ export class BlobCache {
       try {
         await this.#admit(source, fill);
         isAdmitted = true;
-        const sizeBytes = await unlessAborted(fill.opened, ask.signal);
+        const sizeBytes = await untilAborted(fill.opened, ask.signal);
         const range = ask.choose(sizeBytes);
         if (range !== undefined) {
           reader.select(range);
@@ -176,7 +177,7 @@ export class BlobCache {
   /** Nothing is awaited between the look and the start: there is one download of a digest. */
   async #runningOrNew(source: Source, digest: Digest): Promise<Fill> {
     const { contents, negative } = this.#options;
-    const known = await contents.get(source, digest);
+    const expectedBytes = await contents.sizeOf(source, digest);
     const running = this.#fills.get(digest);
     if (running?.isJoinable === true) {
       return running;
@@ -186,7 +187,7 @@ export class BlobCache {
       throw remembered;
     }
     this.#refuseLiar(source, digest);
-    return this.#start(source, digest, known?.sizeBytes);
+    return this.#start(source, digest, expectedBytes);
   }
 
   /** To know a digest is no right to it: the repository asked for must contain it, too. */
@@ -292,19 +293,6 @@ class FollowedBlob implements OpenBlob {
   }
 }
 
-/** Rejects with the signal's reason when it is aborted first. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = (): void => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
-}
-
 function hasFailed(fill: Fill): Promise<boolean> {
   return fill.opened.then(
     () => false,
@@ -313,5 +301,5 @@ function hasFailed(fill: Fill): Promise<boolean> {
 }
 
 function keyOf(source: Source, digest: Digest): string {
-  return `${nameOf(source)}@${digest}`;
+  return `${askedAs(source)}@${digest}`;
 }

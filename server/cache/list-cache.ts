@@ -48,7 +48,8 @@ export class ListCache<T extends object> {
     if (kept !== undefined && freshness === "fresh") {
       return { list: kept.list, outcome: "hit", staleBecause: undefined };
     }
-    const asked = this.#flights.run(key, () => this.#ask(key, ask));
+    const asker = `${key} ${upstream.account ?? ""}`;
+    const asked = this.#flights.run(asker, () => this.#ask(key, asker, ask));
     if (kept === undefined || freshness !== "stale-usable") {
       return { list: await asked, outcome: "miss", staleBecause: undefined };
     }
@@ -72,8 +73,8 @@ export class ListCache<T extends object> {
     return { list: kept.list, outcome: "stale", staleBecause };
   }
 
-  async #ask(key: string, ask: () => Promise<T>): Promise<T> {
-    const list = await this.#negative.run(key, ask);
+  async #ask(key: string, asker: string, ask: () => Promise<T>): Promise<T> {
+    const list = await this.#negative.run(asker, ask);
     this.#kept.set(key, { list, checkedAtMs: this.#now() });
     return list;
   }

@@ -14,7 +14,7 @@ import { readHeld, writeHeld } from "./held-bytes.ts";
 import type { NegativeCache } from "./negative-cache.ts";
 import { SingleFlight } from "./single-flight.ts";
 import type { Source } from "./source.ts";
-import { nameOf } from "./source.ts";
+import { askedAs, nameOf } from "./source.ts";
 
 export interface Manifest {
   readonly digest: Digest;
@@ -65,7 +65,9 @@ export class ManifestCache {
     if (manifest !== undefined) {
       return { manifest, outcome: "hit" };
     }
-    return await this.#flights.run(keyOf(source, digest), () => this.#find(source, digest));
+    return await this.#flights.run(`${askedAs(source)}@${digest}`, () =>
+      this.#find(source, digest),
+    );
   }
 
   /** What can be served without asking the upstream. */
@@ -84,11 +86,13 @@ export class ManifestCache {
     }
     await this.#store(digest, fetched.bytes);
     const { mediaType } = manifest;
-    await this.#options.contents.add(source, [
-      { digest, sizeBytes: fetched.bytes.byteLength, mediaType },
-      ...children.map((child) => ({ ...child, mediaType: undefined })),
-      ...blobs.map((blob) => ({ ...blob, mediaType: undefined })),
-    ]);
+    const { contents } = this.#options;
+    const named = [...children, ...blobs.filter(({ hasUrls }) => !hasUrls)];
+    await contents.claim(
+      source,
+      named.map((one) => ({ digest: one.digest, sizeBytes: one.sizeBytes, mediaType: undefined })),
+    );
+    await contents.add(source, [{ digest, sizeBytes: fetched.bytes.byteLength, mediaType }]);
     this.#memory.set(keyOf(source, digest), manifest);
     return manifest;
   }
@@ -99,7 +103,7 @@ export class ManifestCache {
       this.#memory.set(keyOf(source, digest), held);
       return { manifest: held, outcome: "hit" };
     }
-    const key = `${keyOf(source, digest)} manifest`;
+    const key = `${askedAs(source)}@${digest} manifest`;
     const manifest = await this.#options.negative.run(key, () => this.#fetch(source, digest));
     return { manifest, outcome: "miss" };
   }

@@ -12,3 +12,9 @@ export interface Source {
 export function nameOf(source: Source): RepositoryName {
   return `${source.upstream.name}/${source.repository}`;
 }
+
+/** As `nameOf`, told apart by who asks there: one client's refusal is nothing to another. */
+export function askedAs(source: Source): string {
+  const { account } = source.upstream;
+  return account === undefined ? nameOf(source) : `${nameOf(source)} as ${account}`;
+}

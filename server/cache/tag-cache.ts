@@ -11,7 +11,7 @@ import type { FoundManifest, Manifest, ManifestCache } from "./manifest-cache.ts
 import type { NegativeCache } from "./negative-cache.ts";
 import { SingleFlight } from "./single-flight.ts";
 import type { Source } from "./source.ts";
-import { nameOf } from "./source.ts";
+import { askedAs, nameOf } from "./source.ts";
 
 export interface FoundTag {
   readonly manifest: Manifest;
@@ -52,7 +52,7 @@ export class TagCache {
     const { metadata, manifests, now } = this.#options;
     const { tagFreshSeconds, serveStaleSeconds } = source.upstream;
     const record = await metadata.getTag(nameOf(source), tag);
-    const key = `${nameOf(source)}:${tag}`;
+    const key = `${askedAs(source)}:${tag}`;
     if (record === undefined) {
       return await this.#flights.run(key, () => this.#resolve(source, tag));
     }
@@ -83,7 +83,7 @@ export class TagCache {
   }
 
   async #resolve(source: Source, tag: string): Promise<FoundTag> {
-    const key = `${nameOf(source)}:${tag}`;
+    const key = `${askedAs(source)}:${tag}`;
     const manifest = await this.#options.negative.run(key, () => this.#fetch(source, tag));
     return { manifest, outcome: "miss", staleBecause: undefined };
   }
@@ -123,7 +123,7 @@ export class TagCache {
   /** Undefined when HEAD does not tell: without the header, or not spoken at all. */
   async #headDigest(source: Source, tag: string): Promise<Digest | undefined> {
     const { upstream, repository } = source;
-    const head = this.#options.negative.run(`${nameOf(source)}:${tag} head`, () =>
+    const head = this.#options.negative.run(`${askedAs(source)}:${tag} head`, () =>
       upstream.headManifest({ repository, reference: tag }),
     );
     try {

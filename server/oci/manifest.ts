@@ -7,6 +7,8 @@ export interface Descriptor {
   readonly digest: Digest;
   readonly sizeBytes: number | undefined;
   readonly mediaType: string | undefined;
+  /** With `urls`: it need not be in the repository, and registries take it without a look. */
+  readonly hasUrls: boolean;
 }
 
 /** What a manifest says that it is made of. */
@@ -89,7 +91,9 @@ function parseDescriptor(item: unknown, field: string, what: string): Descriptor
     return [];
   }
   const type = typeof mediaType === "string" ? mediaType : undefined;
-  return [{ digest, sizeBytes: Number(size), mediaType: type }];
+  const { urls } = item;
+  const hasUrls = Array.isArray(urls) && urls.length > 0;
+  return [{ digest, sizeBytes: Number(size), mediaType: type, hasUrls }];
 }
 
 /** Docker's schema 1 has only digests, and no sizes. */
@@ -100,7 +104,9 @@ function schema1Layers(document: Readonly<Record<string, unknown>>): Descriptor[
   }
   return list.slice(0, DESCRIPTORS_MAX).flatMap((item: unknown) => {
     const digest = isObject(item) ? item["blobSum"] : undefined;
-    return isDigest(digest) ? [{ digest, sizeBytes: undefined, mediaType: undefined }] : [];
+    return isDigest(digest)
+      ? [{ digest, sizeBytes: undefined, mediaType: undefined, hasUrls: false }]
+      : [];
   });
 }
 

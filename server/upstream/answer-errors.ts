@@ -22,6 +22,12 @@ export function isNameUnknown(body: string): boolean {
   return parseError(body)?.code === "NAME_UNKNOWN";
 }
 
+/** Of a 400: it is our log-in that it does not like (ECR). */
+export function isDenial(body: string): boolean {
+  const code = parseError(body)?.code;
+  return code === "DENIED" || code === "UNAUTHORIZED";
+}
+
 export interface Refusal {
   readonly name: string;
   readonly subject: string;
@@ -33,11 +39,24 @@ export function refusalOf({ name, subject, said, credential }: Refusal): Registr
   const reading =
     credential === undefined
       ? `it needs credentials and none are configured for ${name}`
-      : `the credentials configured for ${name} may not read it`;
+      : `${logInOf(credential)} that it was sent may not read it, or ended: ` +
+        "check them, and what they may read there";
   return new RegistryError(
     "upstream-refused",
     `${name} refused the pull of ${subject} (${said}): the image does not exist, or ${reading}`,
   );
+}
+
+/** Which kind of log-in, for messages, without anything of it. */
+export function logInOf({ kind }: Credential): string {
+  switch (kind) {
+    case "basic":
+      return "the user name and password";
+    case "identity":
+      return "the user name and identity token";
+    case "registry":
+      return "the registry token";
+  }
 }
 
 /** The first error of the body that distribution-spec v1.1.1 §error-codes describes. */

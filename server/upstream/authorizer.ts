@@ -64,8 +64,10 @@ export class Authorizer {
   }
 
   /**
-   * For the request that follows a 401. Undefined when there is nothing to answer with: no
-   * challenge that we understand, no credential, or one that was sent already.
+   * For the request that follows a refusal. Undefined when there is nothing to answer with: no
+   * challenge that we understand, no credential, or one that was sent already. A token that was
+   * refused without a challenge is answered with another one for the challenge before, since some
+   * say so when it has ended (GHCR 403, ECR Public 400).
    */
   async answer(
     asker: Asker,
@@ -75,7 +77,9 @@ export class Authorizer {
     if (used?.source !== undefined) {
       this.#options.tokens.drop(used.source.request, used.source.token);
     }
-    const challenge = preferredChallenge(parseChallenges(headers["www-authenticate"]));
+    const challenge =
+      preferredChallenge(parseChallenges(headers["www-authenticate"])) ??
+      (used?.source && this.#challenges.get(keyOf(asker)));
     if (challenge === undefined) {
       this.#challenges.delete(keyOf(asker));
       return undefined;

@@ -95,15 +95,14 @@ function keyOf(repository: string, credential: Credential): string {
   return `${repository} ${fingerprintOf(credential)}`;
 }
 
+/** Who pulls is told which source is broken; what it said itself is for our log. */
 function unavailable(registry: string, source: CredentialSource, cause: unknown): RegistryError {
   const code = cause instanceof Error && "code" in cause ? ` (${String(cause.code)})` : "";
-  const why =
-    cause instanceof CredentialError
-      ? cause.message
-      : `${source.description} cannot be read${code}; look at what the configuration names`;
+  const failed = cause instanceof CredentialError ? "failed" : `cannot be read${code}`;
   return new RegistryError(
     "upstream-unavailable",
-    `the credential that is configured for ${registry} cannot be looked up: ${why}`,
+    `the credential that is configured for ${registry} cannot be looked up: ` +
+      `${source.description} ${failed}; the log of the proxy says more`,
     { cause },
   );
 }

@@ -1,6 +1,10 @@
+import { LRUCache } from "lru-cache";
+import { UPSTREAM_LIMITS } from "../limits.ts";
+
 /** Remembers how long a registry asked to be left alone, per host and credential. */
 export class RateLimitHolds {
-  readonly #until = new Map<string, number>();
+  /** Bounded: with clients' own log-ins their number is up to the clients. */
+  readonly #until = new LRUCache<string, number>({ max: UPSTREAM_LIMITS.tokensMax });
   readonly #maxSeconds: number;
   readonly #now: () => number;
 

@@ -1,18 +1,9 @@
 import { RegistryError } from "../errors.ts";
+import { tokenHostsOf } from "../registry-profiles.ts";
 import type { UpstreamSettings } from "../settings.ts";
 import { printable } from "./answer-headers.ts";
 import type { TargetPolicy } from "./targets.ts";
 import { hostnameOf, hostnameOfEntry } from "./targets.ts";
-
-/** Token services that belong to a registry's owner although their host is another one. */
-const KNOWN_TOKEN_HOSTS: Readonly<Record<string, readonly string[]>> = {
-  "registry-1.docker.io": ["auth.docker.io"],
-  "index.docker.io": ["auth.docker.io"],
-  "registry.gitlab.com": ["gitlab.com"],
-  "docker.elastic.co": ["docker-auth.elastic.co"],
-  "registry.connect.redhat.com": ["sso.redhat.com"],
-  "registry.digitalocean.com": ["api.digitalocean.com"],
-};
 
 const SHOWN_LENGTH_MAX = 200;
 
@@ -48,14 +39,13 @@ export class RealmPolicy {
     return { url, mayHaveCredential: this.#mayHaveCredential(hostnameOf(url), registry) };
   }
 
-  /** Whole names are compared: `docker.io.example` and `evil-docker.io` are nobody we know. */
+  /** The registry's own host on any port, those that are known to belong to it, and configured ones. */
   #mayHaveCredential(hostname: string, registry: URL): boolean {
     const registryHost = hostnameOf(registry);
     return (
       hostname === registryHost ||
       this.#tokenHosts.has(hostname) ||
-      (Object.hasOwn(KNOWN_TOKEN_HOSTS, registryHost) &&
-        KNOWN_TOKEN_HOSTS[registryHost]?.includes(hostname) === true)
+      tokenHostsOf(registryHost).includes(hostname)
     );
   }
 

@@ -14,7 +14,7 @@ import { AttemptFailure } from "./failure.ts";
 import { isManifestType, MANIFEST_ACCEPT } from "./media-types.ts";
 import { ReferrersReader } from "./referrers-reader.ts";
 import type { RegistryRequest, RegistryRequests, Usable } from "./registry-requests.ts";
-import { parseTagsPage } from "./tags-page.ts";
+import { TagsReader } from "./tags-reader.ts";
 import type {
   BlobBody,
   BlobHeadRequest,
@@ -36,6 +36,7 @@ export interface RegistryClientOptions {
   readonly requests: RegistryRequests;
   readonly limits: UpstreamLimits;
   readonly metrics: Metrics;
+  readonly hasOwnRights: boolean;
   /** Ours. */
   readonly logIns: LogIns;
   readonly account?: string;
@@ -47,18 +48,21 @@ export class RegistryClient implements Upstream {
   readonly tagFreshSeconds: number;
   readonly serveStaleSeconds: number;
   readonly access: UpstreamSettings["access"];
+  readonly hasOwnRights: boolean;
   readonly account?: string;
   readonly #options: RegistryClientOptions;
   readonly #requests: RegistryRequests;
   readonly #limits: UpstreamLimits;
   readonly #metrics: Metrics;
   readonly #referrers: ReferrersReader;
+  readonly #tags: TagsReader;
 
   constructor(options: RegistryClientOptions) {
     const { settings, requests, limits, metrics, account } = options;
     this.#options = options;
     this.name = settings.name;
     this.access = settings.access;
+    this.hasOwnRights = options.hasOwnRights;
     if (account !== undefined) {
       this.account = account;
     }
@@ -68,6 +72,7 @@ export class RegistryClient implements Upstream {
     this.#limits = limits;
     this.#metrics = metrics;
     this.#referrers = new ReferrersReader(this.name, requests, limits);
+    this.#tags = new TagsReader(this.name, requests, limits);
   }
 
   forClient(credential: Credential | undefined): ClientUpstream {
@@ -142,40 +147,7 @@ export class RegistryClient implements Upstream {
   }
 
   listTags(request: TagsRequest): Promise<TagsPage> {
-    const { repository, pageSize, last, signal } = request;
-    const query = new URLSearchParams();
-    if (pageSize !== undefined) {
-      query.set("n", String(pageSize));
-    }
-    if (last !== undefined) {
-      query.set("last", last);
-    }
-    const search = query.size === 0 ? "" : `?${query}`;
-    return this.#requests.send(
-      {
-        kind: "tags",
-        method: "GET",
-        path: `/v2/${repository}/tags/list${search}`,
-        repository,
-        subject: `the tags of ${repository}`,
-        accept: "application/json",
-        firstByteTimeoutMs: this.#limits.manifestFirstByteTimeoutMs,
-        unknown: "name-unknown",
-        statuses: [200],
-        signal,
-      },
-      async ({ answer, remainingMs }) => {
-        this.#requireIdentity(answer, `the tags of ${repository}`);
-        const { listBytesMax } = this.#limits;
-        const options = { bytesMax: listBytesMax, timeoutMs: remainingMs, from: this.name };
-        const body = await readBody(answer, options);
-        const page = parseTagsPage(body, headerOf(answer.headers, "link"));
-        if (page === undefined) {
-          throw this.#invalid(`the tags of ${repository}`, "in a form that is no list of tags");
-        }
-        return page;
-      },
-    );
+    return this.#tags.list(request);
   }
 
   listReferrers(request: ReferrersRequest): Promise<ReferrersPage | undefined> {

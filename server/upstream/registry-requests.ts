@@ -3,7 +3,7 @@ import { fingerprintOf } from "../credentials/credential.ts";
 import type { RegistryErrorCode } from "../errors.ts";
 import { RegistryError } from "../errors.ts";
 import type { Metrics, PullKind, UpstreamRequestKind } from "../metrics.ts";
-import { describeError, isNameUnknown, refusalOf } from "./answer-errors.ts";
+import { describeError, isDenial, isNameUnknown, refusalOf } from "./answer-errors.ts";
 import { headerOf, parseRateLimitRemaining, parseRetryAfter } from "./answer-headers.ts";
 import type { Attempts } from "./attempts.ts";
 import type { Asker, Authorizer, Grant } from "./authorizer.ts";
@@ -191,7 +191,7 @@ export class RegistryRequests {
     if (isElsewhere && isCurable(status)) {
       return new AttemptFailure("redirect", `the server that it redirected to answered ${said}`);
     }
-    if (REFUSED_STATUSES.has(status)) {
+    if (REFUSED_STATUSES.has(status) || (status === 400 && isDenial(body))) {
       return refusalOf({ name, subject: request.subject, said, credential: asker.credential });
     }
     if (status === 429) {
@@ -267,7 +267,7 @@ class LoggedInRequest {
     const { asker } = this.#options;
     const remembered = await authorizer.remembered(asker);
     const first = await this.#follow(remembered);
-    if (first.answer.status !== 401 || first.isElsewhere) {
+    if (first.isElsewhere || !asksForLogIn(first.answer.status, remembered)) {
       return first;
     }
     const grant = await authorizer.answer(asker, first.answer.headers, remembered);
@@ -331,6 +331,11 @@ export async function measured(
   } finally {
     metrics.upstreamRequest(name, kind, status, (performance.now() - start) / 1000);
   }
+}
+
+/** A token that was kept may have ended, which not all say with a 401. */
+function asksForLogIn(status: number, used: Grant | undefined): boolean {
+  return status === 401 || (used?.source !== undefined && (status === 400 || status === 403));
 }
 
 function isRefusal(error: unknown): boolean {

@@ -2,6 +2,7 @@ import { LRUCache } from "lru-cache";
 import type { Credential } from "../credentials/credential.ts";
 import { basicHeaderOf, fingerprintOf } from "../credentials/credential.ts";
 import { RegistryError } from "../errors.ts";
+import { logInOf } from "./answer-errors.ts";
 import { headerOf, parseRetryAfter } from "./answer-headers.ts";
 import type { Answer } from "./exchange.ts";
 import { AttemptFailure } from "./failure.ts";
@@ -46,6 +47,8 @@ interface KeptToken {
 const CLIENT_ID = "sluice";
 /** How services that only know GET answer a POST: ACR, Artifactory, older ones. */
 const NO_POST_STATUSES = new Set([400, 401, 404, 405]);
+/** "No" in the words of all: ECR Public says 400, Artifactory 406 to those without a log-in. */
+const REFUSED_STATUSES = new Set([400, 401, 403, 406]);
 const ATTEMPTS_MAX = 2;
 
 /**
@@ -137,7 +140,7 @@ export class TokenSource {
   async #fetchReply(request: TokenRequest): Promise<TokenReply> {
     const { readError, read, limits, now } = this.#options;
     const answer = await this.#ask(request);
-    if (answer.status === 401 || answer.status === 403) {
+    if (REFUSED_STATUSES.has(answer.status)) {
       await readError(answer);
       throw this.#refused(request, answer.status);
     }
@@ -192,7 +195,8 @@ export class TokenSource {
     const who =
       request.credential === undefined
         ? "without a log-in, and none is configured (or may be sent there)"
-        : "with the configured credential, which may be wrong or expired";
+        : `with ${logInOf(request.credential)} that it was sent, which may be wrong or ended: ` +
+          "check them, and what they may read there";
     return new RegistryError(
       "upstream-refused",
       `the token service of ${name} (${request.realm.host}) answered ${status} to a request ` +

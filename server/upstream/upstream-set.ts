@@ -28,6 +28,8 @@ import type { Surroundings, UpstreamLimits } from "./upstream-limits.ts";
 export interface UpstreamSetOptions {
   readonly defaultUpstream: string | undefined;
   readonly credentials: CredentialSettings;
+  /** Not everyone may pull from every repository. */
+  readonly rightsDiffer?: boolean;
   readonly metrics: Metrics;
   /** For the User-Agent. */
   readonly version: string;
@@ -53,6 +55,7 @@ interface Member {
 /** What every upstream of a set shares. */
 interface Common {
   readonly credentials: readonly CredentialSource[];
+  readonly rightsDiffer: boolean;
   readonly metrics: Metrics;
   readonly userAgent: string;
   readonly limits: UpstreamLimits;
@@ -77,6 +80,7 @@ export class UpstreamSet {
   constructor(settings: readonly UpstreamSettings[], options: UpstreamSetOptions) {
     const common: Common = {
       credentials: sharedSources(options.credentials),
+      rightsDiffer: options.rightsDiffer ?? false,
       metrics: options.metrics,
       userAgent: `sluice/${options.version}`,
       limits: { ...UPSTREAM_LIMITS, ...options.limits },
@@ -150,7 +154,14 @@ function memberOf(settings: UpstreamSettings, common: Common): Member {
     limits,
     surroundings,
   });
-  const upstream = new RegistryClient({ settings, requests, limits, metrics, logIns });
+  const upstream = new RegistryClient({
+    settings,
+    requests,
+    limits,
+    metrics,
+    hasOwnRights: common.rightsDiffer || settings.access === "per-client",
+    logIns,
+  });
   metrics.upstreamUp(name, true);
   return { upstream, attempts, dispatcher };
 }

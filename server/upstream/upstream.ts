@@ -18,6 +18,8 @@ export interface Upstream {
   readonly serveStaleSeconds: number;
   /** `per-client`: what is held of it is served only to whoever may read it there. */
   readonly access: "shared" | "per-client";
+  /** Rights differ from repository to repository: that a manifest names a blob proves nothing. */
+  readonly hasOwnRights: boolean;
   /** Whom it is asked as, when that is a client: tells apart what is remembered of its refusals. */
   readonly account?: string;
   /** The same registry, asked for a client. Undefined stands for a client without a log-in. */
