@@ -8,6 +8,9 @@ import { createAdminServer } from "./admin/server.ts";
 import type { AuditSink } from "./audit.ts";
 import { Audit } from "./audit.ts";
 import { Cache } from "./cache/cache.ts";
+import { Clients } from "./clients/clients.ts";
+import { challengeFor, Entitlements } from "./clients/entitlements.ts";
+import { Access } from "./http/access.ts";
 import type { LineSink } from "./http/access-log.ts";
 import { AccessLog } from "./http/access-log.ts";
 import type { Exchange } from "./http/exchange.ts";
@@ -35,6 +38,8 @@ export interface AppOptions {
   readonly audit?: AuditSink;
   /** The wall clock in milliseconds; tests set it. */
   readonly now?: () => number;
+  /** Reads the configuration again, when the admin API is asked to. */
+  readonly reload?: () => Promise<"applied" | "refused" | "unchanged">;
 }
 
 /**
@@ -48,27 +53,36 @@ export class App implements AsyncDisposable {
   readonly #disk: Disk;
   readonly #cache: Cache;
   readonly #policy: PolicyEngine;
+  readonly #entitlements: Entitlements;
+  readonly #now: () => number;
   readonly #readiness: Readiness;
   readonly #registryServer: FastifyInstance;
   readonly #adminServer: FastifyInstance;
   #settings: Settings;
   #upstreams: UpstreamSet;
+  #clients: Clients | undefined;
+  #access: Access;
   #isClosed = false;
 
-  private constructor(options: AppOptions, metrics: Metrics, disk: Disk, readiness: Readiness) {
-    const { settings, log } = options;
+  private constructor(options: AppOptions, parts: Parts) {
+    const { settings, log, now = Date.now } = options;
+    const { metrics, disk, readiness } = parts;
     this.metrics = metrics;
+    this.#now = now;
+    this.#entitlements = new Entitlements(now);
     this.#log = log;
     this.#version = options.version;
     this.#settings = settings;
     this.#disk = disk;
     this.#readiness = readiness;
     this.#upstreams = this.#createUpstreams(settings);
+    this.#clients = parts.clients;
+    this.#access = this.#createAccess();
     this.#cache = new Cache({
       store: disk.blobs,
       metadata: disk.metadata,
       metrics,
-      now: options.now ?? Date.now,
+      now,
       onStoreFailed: (operation, error) => {
         readiness.storeFailed(error);
         log.warn({ err: error, operation }, "the store failed; the pull goes on without it");
@@ -80,12 +94,12 @@ export class App implements AsyncDisposable {
       metrics,
       log,
       dataPath: settings.storage.disk.path,
-      now: options.now ?? Date.now,
+      now,
       onRevision: (revision) => metrics.build(options.version, revision),
     });
     this.#registryServer = createRegistryServer({
       registry: new PolicyGate(this.#cache, () => this.#policy.assessor),
-      upstreams: () => this.#upstreams,
+      access: () => this.#access,
       onFailure: (error, exchange) => this.#logFailure(error, exchange),
       isDraining: () => readiness.isDraining,
       records: {
@@ -94,9 +108,12 @@ export class App implements AsyncDisposable {
         audit: options.audit && new Audit(options.audit, options.now),
       },
       tls: settings.tls,
+      mayLackCertificate: mayLackCertificate(settings),
     });
     this.#adminServer = createAdminServer({
       metrics,
+      tokenFile: () => this.#settings.adminTokenFile,
+      reload: options.reload,
       readiness: () =>
         readiness.report({
           upstreams: this.#upstreams.health(),
@@ -123,7 +140,8 @@ export class App implements AsyncDisposable {
     };
     const { disk: place, verifyReads } = settings.storage;
     const disk = await openDisk({ ...place, verifyReads, events });
-    const app = new App(options, metrics, disk, readiness);
+    const clients = await createClients(options, disk);
+    const app = new App(options, { metrics, disk, readiness, clients });
     try {
       (await app.#policy.prepare(settings))();
       await listen(app.#adminServer, settings.admin);
@@ -148,18 +166,25 @@ export class App implements AsyncDisposable {
   async apply(settings: Settings): Promise<void> {
     const takePolicy = await this.#policy.prepare(settings);
     const upstreams = this.#createUpstreams(settings);
+    let clients: Clients | undefined;
     try {
+      clients = await openClients({ settings, log: this.#log, now: this.#now });
       if (settings.tls !== undefined) {
-        reloadTls(this.#registryServer.server, settings.tls);
+        reloadTls(this.#registryServer.server, settings.tls, mayLackCertificate(settings));
       }
     } catch (error) {
+      await clients?.[Symbol.asyncDispose]();
       await upstreams.close();
       throw error;
     }
     takePolicy();
     const before = this.#upstreams;
+    const clientsBefore = this.#clients;
     this.#upstreams = upstreams;
+    this.#clients = clients;
     this.#settings = settings;
+    this.#access = this.#createAccess();
+    await clientsBefore?.[Symbol.asyncDispose]();
     this.#disk.limit(settings.storage.disk.maxBytes);
     for (const { name } of before.all) {
       if (upstreams.all.every((one) => one.name !== name)) {
@@ -196,21 +221,77 @@ export class App implements AsyncDisposable {
     this.#registryServer.server.closeAllConnections();
     await this.#registryServer.close();
     await this.#policy[Symbol.asyncDispose]();
+    await this.#clients?.[Symbol.asyncDispose]();
     await this.#cache[Symbol.asyncDispose]();
     await this.#upstreams.destroy();
     await this.#adminServer.close();
     await this.#disk[Symbol.asyncDispose]();
   }
 
-  #createUpstreams({ upstreams, defaultUpstream, credentials }: Settings): UpstreamSet {
-    const { metrics } = this;
-    const version = this.#version;
-    return new UpstreamSet(upstreams, { defaultUpstream, credentials, metrics, version });
+  #createUpstreams(settings: Settings): UpstreamSet {
+    const { upstreams, defaultUpstream, credentials, clients } = settings;
+    return new UpstreamSet(upstreams, {
+      defaultUpstream,
+      credentials,
+      rightsDiffer: clients?.rules !== undefined,
+      metrics: this.metrics,
+      version: this.#version,
+    });
+  }
+
+  #createAccess(): Access {
+    const perClient = this.#settings.upstreams.filter(({ access }) => access === "per-client");
+    const [first] = perClient;
+    return new Access({
+      upstreams: this.#upstreams,
+      clients: this.#clients,
+      entitlements: this.#entitlements,
+      challenge: this.#clients?.challenges[0] ?? (first && challengeFor(first)),
+      hasPerClient: first !== undefined,
+    });
   }
 
   #logFailure(error: unknown, { upstream, repository, reference }: Exchange): void {
     this.#log.error({ err: error, upstream, repository, reference }, "a request failed");
   }
+}
+
+interface Parts {
+  readonly metrics: Metrics;
+  readonly disk: Disk;
+  readonly readiness: Readiness;
+  readonly clients: Clients | undefined;
+}
+
+type ClientsContext = Pick<AppOptions, "settings" | "log" | "now">;
+
+/** A store that was opened is closed again when the clients cannot be read. */
+async function createClients(context: ClientsContext, disk: Disk): Promise<Clients | undefined> {
+  try {
+    return await openClients(context);
+  } catch (error) {
+    await disk[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function openClients({ settings, log, now }: ClientsContext): Promise<Clients | undefined> {
+  if (settings.clients === undefined) {
+    return;
+  }
+  return await Clients.create({
+    settings: settings.clients,
+    now: now ?? Date.now,
+    onFault: (error) => log.error({ err: error }, "who may pull could not be read anew"),
+  });
+}
+
+/** A certificate is one of several ways to be known. */
+function mayLackCertificate({ clients }: Settings): boolean {
+  if (clients?.certificates === undefined) {
+    return false;
+  }
+  return clients.htpasswdFile !== undefined || clients.tokens.length > 0 || clients.anonymous;
 }
 
 async function listen(server: FastifyInstance, address: Address): Promise<void> {

@@ -13,6 +13,8 @@ export interface AuditEntry {
   /** Of the request: it stands in the access log and in what the client was told, too. */
   readonly id: string;
   readonly client: string | undefined;
+  /** Who the client proved to be, where clients have to. */
+  readonly user?: string | undefined;
   readonly upstream: string;
   readonly repository: string;
   /** A tag or a digest, as it was asked for. */
@@ -49,6 +51,7 @@ export class Audit {
       time: new Date(this.#now()).toISOString(),
       id: cut(entry.id),
       client: entry.client === undefined ? null : cut(entry.client),
+      user: entry.user === undefined ? null : cut(entry.user),
       upstream: entry.upstream,
       repository: cut(entry.repository),
       reference: cut(entry.reference),

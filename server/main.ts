@@ -15,6 +15,12 @@ enableCompileCache(join(import.meta.dirname, "..", "node_modules", ".cache", "sl
 // read when the pool is first used: commands are imported after this line, never above it.
 process.env["UV_THREADPOOL_SIZE"] ??= "16";
 
+interface ExplainOptions {
+  readonly config?: string;
+  readonly credentials?: true;
+  readonly json?: true;
+}
+
 const EXIT_REFUSED = 1;
 const EXIT_USAGE = 2;
 
@@ -77,8 +83,14 @@ function commandLine(exitWith: (code: number) => void): Command {
     .description("say of an image what the policy would, and why")
     .argument("<image>", "registry.k8s.io/pause:3.9, ghcr.io/acme/app@sha256:…")
     .option("--config <file>", "configuration; without it there is no policy")
+    .option("--credentials", "say instead which log-in its registry would be asked with, and why")
     .option("--json", "print JSON")
-    .action(async (image: string, options: { readonly config?: string; readonly json?: true }) => {
+    .action(async (image: string, options: ExplainOptions) => {
+      if (options.credentials) {
+        const { explainCredentials } = await import("./cli/explain-credentials.ts");
+        exitWith(await explainCredentials(image, options));
+        return;
+      }
       const { explain } = await import("./cli/explain.ts");
       exitWith(await explain(image, options));
     });

@@ -2,6 +2,7 @@ import type { FastifyInstance } from "fastify";
 import { fastify } from "fastify";
 import { CLIENT_LIMITS } from "../limits.ts";
 import type { Metrics } from "../metrics.ts";
+import { AdminGuard } from "./guard.ts";
 
 /** What readiness looks at. Trouble of others is degraded, never unready. */
 export interface Readiness {
@@ -13,10 +14,15 @@ export interface Readiness {
 export interface AdminServerOptions {
   readonly metrics: Metrics;
   readonly readiness: () => Readiness;
+  /** The token that is wanted of whoever changes something, as a file; asked each time. */
+  readonly tokenFile: () => string | undefined;
+  /** Reads the configuration again; undefined where there is none to be read. */
+  readonly reload: (() => Promise<"applied" | "refused" | "unchanged">) | undefined;
 }
 
 /** Health and metrics, on a port of their own so that pulls cannot starve them. */
-export function createAdminServer({ metrics, readiness }: AdminServerOptions): FastifyInstance {
+export function createAdminServer(options: AdminServerOptions): FastifyInstance {
+  const { metrics, readiness, reload } = options;
   const app = fastify({
     logger: false,
     bodyLimit: 1024,
@@ -37,5 +43,17 @@ export function createAdminServer({ metrics, readiness }: AdminServerOptions): F
   app.get("/metrics", async (_request, reply) =>
     reply.type(metrics.registry.contentType).send(await metrics.expose()),
   );
+  if (reload !== undefined) {
+    const { protect } = new AdminGuard(options.tokenFile);
+    app.post("/api/v1/reload", { onRequest: protect }, async (_request, reply) => {
+      const outcome = await reload();
+      return reply.code(outcome === "refused" ? 422 : 200).send({
+        outcome,
+        ...(outcome === "refused" && {
+          error: "the new configuration is wrong: the log says where",
+        }),
+      });
+    });
+  }
   return app;
 }

@@ -6,6 +6,7 @@ import packageJson from "../../package.json" with { type: "json" };
 import { App } from "../app.ts";
 import { AuditLog } from "../audit-log.ts";
 import { loadConfig, processEnvironment } from "../config/config.ts";
+import type { ReloadOutcome } from "../config/reload.ts";
 import { ConfigReloader } from "../config/reload.ts";
 import { DRAIN_LIMITS } from "../limits.ts";
 import { LineFile } from "../line-file.ts";
@@ -25,7 +26,8 @@ export async function serve(options: ServeOptions): Promise<void> {
   const audit = new AuditLog((lines) => app.metrics.policy.auditLinesLost(lines));
   audit.apply(settings.audit);
   const { version } = packageJson;
-  const app = await App.start({ settings, version, log, accessLog, audit });
+  const reload = (): Promise<ReloadOutcome> => reloader.reload("signal");
+  const app = await App.start({ settings, version, log, accessLog, audit, reload });
   const reloader = new ConfigReloader({
     file: options.config,
     environment,

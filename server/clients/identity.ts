@@ -15,6 +15,8 @@ export interface Presented {
   readonly authorization: string | undefined;
   /** Of the connection; undefined without TLS, without a certificate. */
   readonly certificate: PresentedCertificate | undefined;
+  /** A header that is no log-in of ours may be one for the upstream. */
+  readonly mayBeForUpstream: boolean;
 }
 
 /** A client's certificate. */

@@ -2,6 +2,8 @@ import { dirname, resolve } from "node:path";
 import type { Address, LogTarget, Settings, StorageSettings, TlsSettings } from "../settings.ts";
 import { parseAddress } from "./addresses.ts";
 import { readAudit, withAuditDefault } from "./audit.ts";
+import { readClients } from "./clients.ts";
+import { readAdminTokenFile, readCredentials } from "./credentials.ts";
 import { ConfigDocument, readDocument } from "./document.ts";
 import type { ConfigDraft } from "./draft.ts";
 import { ConfigError } from "./errors.ts";
@@ -55,21 +57,21 @@ export function loadConfig(
 function readSettings(scope: ConfigScope, draft: ConfigDraft): Settings {
   const upstreams = readUpstreams(scope, draft);
   const tls = readTls(scope, draft.tls);
-  const dockerConfigFile = scope.readableFile(
-    ["credentials", "dockerConfigFile"],
-    draft.credentials?.dockerConfigFile,
-  );
+  const adminTokenFile = readAdminTokenFile(scope, draft.adminTokenFile);
+  const clients = readClients(scope, draft, upstreams);
   const policy = readPolicy(scope, draft.policy, upstreams);
   const accessLog = readLogTarget(scope, draft.accessLog);
   const audit = readAudit(scope, draft.audit, accessLog);
   return {
     listen: readAddress(scope, "listen", draft) ?? DEFAULT_LISTEN,
     admin: readAddress(scope, "admin", draft) ?? DEFAULT_ADMIN,
+    ...(adminTokenFile !== undefined && { adminTokenFile }),
     ...(tls !== undefined && { tls }),
     storage: readStorage(scope, draft.storage),
     defaultUpstream: readDefaultUpstream(scope, draft, upstreams),
     upstreams,
-    credentials: dockerConfigFile === undefined ? {} : { dockerConfigFile },
+    credentials: readCredentials(scope, draft.credentials),
+    ...(clients !== undefined && { clients }),
     ...(policy !== undefined && { policy }),
     trust: readTrust(scope, draft.trust),
     ...(audit !== undefined && { audit }),

@@ -1,3 +1,4 @@
+import type { CloudAuth } from "../settings.ts";
 import type { PolicyDraft, TrustDraft } from "./policy-draft.ts";
 
 /**
@@ -7,6 +8,7 @@ import type { PolicyDraft, TrustDraft } from "./policy-draft.ts";
 export interface ConfigDraft {
   readonly listen?: string;
   readonly admin?: string;
+  readonly adminTokenFile?: string;
   readonly tls?: {
     readonly certFile?: string;
     readonly keyFile?: string;
@@ -18,7 +20,8 @@ export interface ConfigDraft {
   };
   readonly defaultUpstream?: string;
   readonly upstreams?: Readonly<Record<string, UpstreamDraft>>;
-  readonly credentials?: { readonly dockerConfigFile?: string };
+  readonly credentials?: CredentialsDraft;
+  readonly clients?: ClientsDraft;
   readonly policy?: PolicyDraft;
   readonly trust?: TrustDraft;
   readonly audit?: "stdout" | AuditDraft;
@@ -35,7 +38,7 @@ export interface UpstreamDraft {
   readonly redirectHosts?: ListDraft;
   readonly tagFreshSeconds?: number;
   readonly serveStaleSeconds?: number;
-  readonly access?: "shared";
+  readonly access?: "shared" | "per-client";
 }
 
 export interface AuditDraft {
@@ -44,10 +47,45 @@ export interface AuditDraft {
   readonly keep?: number;
 }
 
+/** The first three go together, and the others. */
 export interface AuthDraft {
   readonly username?: string;
   readonly passwordFile?: string;
   readonly password?: string;
+  readonly provider?: CloudAuth["provider"];
+  readonly region?: string;
+  readonly endpoint?: string;
+  readonly keyFile?: string;
+  readonly clientId?: string;
+}
+
+export interface CredentialsDraft {
+  readonly dockerConfigFile?: string;
+  readonly kubeletProviders?: { readonly configFile?: string; readonly binDir?: string };
+}
+
+export interface ClientsDraft {
+  readonly htpasswdFile?: string;
+  readonly tokens?: readonly (TokenDraft | undefined)[];
+  readonly certificates?: { readonly name?: "subject" | "san" };
+  readonly anonymous?: boolean;
+  readonly rules?: readonly (AccessRuleDraft | undefined)[];
+}
+
+export interface TokenDraft {
+  readonly issuer?: string;
+  readonly audience?: string;
+  readonly jwksFile?: string;
+  readonly jwksUrl?: string;
+  readonly caFile?: string;
+  readonly tokenFile?: string;
+  readonly nameClaim?: string;
+  readonly groupsClaim?: string;
+}
+
+export interface AccessRuleDraft {
+  readonly who?: ListDraft;
+  readonly pull?: ListDraft;
 }
 
 /** What was wrong leaves a hole, so that the others keep their index and with it their line. */

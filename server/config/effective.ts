@@ -1,6 +1,6 @@
 import { stringify } from "yaml";
 import type { AuditSettings } from "../policy-settings.ts";
-import type { Settings, UpstreamSettings } from "../settings.ts";
+import type { ClientSettings, Settings, UpstreamSettings } from "../settings.ts";
 import { formatAddress } from "./addresses.ts";
 import { effectivePolicy } from "./effective-policy.ts";
 import { formatBytes } from "./quantities.ts";
@@ -13,16 +13,18 @@ export function effectiveConfig(settings: Settings): string {
 /** The settings as a configuration file would have them, with secrets masked. */
 export function effectiveValues(settings: Settings): Readonly<Record<string, unknown>> {
   const { listen, admin, tls, storage, defaultUpstream, credentials, accessLog } = settings;
-  const { policy, trust, audit } = settings;
+  const { adminTokenFile, clients, policy, trust, audit } = settings;
   const { path, maxBytes } = storage.disk;
   return {
     listen: formatAddress(listen),
     admin: formatAddress(admin),
+    ...(adminTokenFile !== undefined && { adminTokenFile }),
     ...(tls !== undefined && { tls }),
     storage: { disk: { path, maxBytes: formatBytes(maxBytes) }, verifyReads: storage.verifyReads },
     ...(defaultUpstream !== undefined && { defaultUpstream }),
     upstreams: Object.fromEntries(settings.upstreams.map(printableUpstream)),
     ...(Object.keys(credentials).length > 0 && { credentials }),
+    ...(clients !== undefined && { clients: printableClients(clients) }),
     ...(policy !== undefined && { policy: effectivePolicy(policy) }),
     trust,
     ...(audit !== undefined && { audit: printableAudit(audit) }),
@@ -34,6 +36,11 @@ function printableUpstream(upstream: UpstreamSettings): [string, unknown] {
   const { name, urls, auth, ...rest } = upstream;
   const masked = auth === undefined || !("password" in auth) ? auth : { ...auth, password: "***" };
   return [name, { url: urls, ...rest, ...(masked !== undefined && { auth: masked }) }];
+}
+
+/** An empty list is no configuration: it would say that there are no tokens that count. */
+function printableClients({ tokens, ...rest }: ClientSettings): unknown {
+  return { ...rest, ...(tokens.length > 0 && { tokens }) };
 }
 
 function printableAudit({ target, maxBytes, keep }: AuditSettings): unknown {

@@ -1,6 +1,7 @@
 import { createPublicKey } from "node:crypto";
 import type { PolicySettings } from "../policy-settings.ts";
 import type { Settings } from "../settings.ts";
+import { clientNotes } from "./client-notes.ts";
 import { policyAuthorities } from "./policy-sources.ts";
 
 const YEAR_MS = 31_536_000_000;
@@ -9,10 +10,12 @@ const YEAR_MS = 31_536_000_000;
  * What is no mistake and still worth a look: for `sluice check`. One sentence each. Nothing that
  * only time has changed keeps the program from starting.
  */
-export function configNotes({ policy }: Settings, nowMs: number): readonly string[] {
-  if (policy === undefined) {
-    return [];
-  }
+export function configNotes(settings: Settings, nowMs: number): readonly string[] {
+  const { policy } = settings;
+  return [...clientNotes(settings), ...(policy === undefined ? [] : policyNotes(policy, nowMs))];
+}
+
+function policyNotes(policy: PolicySettings, nowMs: number): readonly string[] {
   const expired = policy.exceptions.filter(({ untilMs }) => untilMs <= nowMs);
   const onTrial = policy.rules.filter(({ mode }) => mode !== "enforce");
   return [

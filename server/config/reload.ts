@@ -95,7 +95,7 @@ export class ConfigReloader implements AsyncDisposable {
     this.#fingerprint = fingerprint;
     try {
       const settings = this.#load();
-      this.#refuseLostPolicy(settings);
+      this.#refuseLostChecks(settings);
       await apply(settings);
       const restart = needsRestart(this.#options.settings, settings);
       this.#settings = settings;
@@ -130,10 +130,14 @@ export class ConfigReloader implements AsyncDisposable {
   }
 
   /** A file that is cut off, or half written, may still be valid: it must not switch checks off. */
-  #refuseLostPolicy({ policy }: Settings): void {
-    if (this.#settings.policy !== undefined && policy === undefined) {
-      const message = "found no policy where there was one: to run without a policy, restart";
-      throw new ConfigError([{ file: this.#options.file ?? "the configuration", message }]);
+  #refuseLostChecks(settings: Settings): void {
+    const lost = CHECKS.filter(({ isLost }) => isLost(this.#settings, settings));
+    const problems = lost.map(({ key, without }) => ({
+      file: this.#options.file ?? "the configuration",
+      message: `found no ${key} where there was one before: to ${without}, restart`,
+    }));
+    if (problems.length > 0) {
+      throw new ConfigError(problems);
     }
   }
 
@@ -223,6 +227,32 @@ export class ConfigReloader implements AsyncDisposable {
   }
 }
 
+interface LostCheck {
+  readonly key: string;
+  readonly isLost: (running: Settings, configured: Settings) => boolean;
+  /** What would be without it. */
+  readonly without: string;
+}
+
+const CHECKS: readonly LostCheck[] = [
+  {
+    key: "policy",
+    isLost: (running, { policy }) => running.policy !== undefined && policy === undefined,
+    without: "run without a policy",
+  },
+  {
+    key: "clients",
+    isLost: (running, { clients }) => running.clients !== undefined && clients === undefined,
+    without: "let everybody who can connect pull",
+  },
+  {
+    key: "clients.rules",
+    isLost: (running, { clients }) =>
+      running.clients?.rules !== undefined && clients !== undefined && clients.rules === undefined,
+    without: "let all that are let in pull everything",
+  },
+];
+
 interface Watched {
   readonly watcher: FSWatcher;
   readonly identity: string;
@@ -253,12 +283,17 @@ function filesOf(folder: string): readonly string[] {
   }
 }
 
-function namedFiles({ tls, upstreams, credentials, trust }: Settings): string[] {
+function namedFiles(settings: Settings): string[] {
+  const { adminTokenFile, tls, upstreams, credentials, clients, trust } = settings;
   return [
+    adminTokenFile,
     tls?.certFile,
     tls?.keyFile,
     tls?.clientCaFile,
     credentials.dockerConfigFile,
+    credentials.kubeletProviders?.configFile,
+    clients?.htpasswdFile,
+    ...(clients?.tokens ?? []).flatMap(({ jwksFile, caFile }) => [jwksFile, caFile]),
     trust.tufRootFile,
     ...upstreams.flatMap(({ caFile, auth }) => [caFile, ...authFiles(auth)]),
   ].filter((file) => file !== undefined);

@@ -2,6 +2,8 @@ import type { Static, TSchema } from "typebox";
 import Type from "typebox";
 import { CONFIG_LIMITS } from "../limits.ts";
 import { REGISTRY_NAME_PATTERN } from "./addresses.ts";
+import { CLIENTS_SCHEMA } from "./client-schema.ts";
+import { AUTH_SCHEMA, CREDENTIALS_SCHEMA } from "./credentials-schema.ts";
 import type { ConfigDraft } from "./draft.ts";
 import { POLICY_SCHEMA, TRUST_SCHEMA } from "./policy-schema.ts";
 import { BYTES_PATTERN } from "./quantities.ts";
@@ -34,7 +36,8 @@ const Tls = Type.Object(
     clientCaFile: Type.Optional(
       Type.String({
         ...FilePath,
-        description: "PEM: who may sign client certificates; they are then required.",
+        description:
+          "PEM: who may sign client certificates. They are required, unless clients.certificates is one way in among others.",
       }),
     ),
   },
@@ -80,28 +83,6 @@ const Storage = Type.Object(
   { ...closed, description: "Where what was pulled is kept." },
 );
 
-const Auth = Type.Object(
-  {
-    username: Type.String({ minLength: 1, description: "The user that we log in as." }),
-    passwordFile: Type.Optional(
-      Type.String({ ...FilePath, description: "A file that holds the password." }),
-    ),
-    password: Type.Optional(
-      Type.String({
-        title: `a variable such as \${TEAM_PASSWORD}`,
-        description: "From the environment only; otherwise passwordFile.",
-        examples: [`\${TEAM_PASSWORD}`],
-      }),
-    ),
-  },
-  {
-    ...closed,
-    title: "username, and passwordFile or password",
-    description: "How we log in to it. It is looked up under credentials when absent.",
-    writeOnly: true, // what stands here by mistake may be a secret: errors never quote it
-  },
-);
-
 const Upstream = Type.Object(
   {
     url: Type.Optional(
@@ -132,7 +113,7 @@ const Upstream = Type.Object(
         description: "PEM: the authorities that its certificate is from.",
       }),
     ),
-    auth: Type.Optional(Auth),
+    auth: Type.Optional(AUTH_SCHEMA),
     tokenHosts: Type.Optional(
       Type.Array(RegistryName, {
         description: "Hosts beside its own that may be sent its credentials for a token.",
@@ -162,8 +143,9 @@ const Upstream = Type.Object(
       }),
     ),
     access: Type.Optional(
-      Type.Enum(["shared"], {
-        description: "Everyone who may pull from us may pull what we hold of it.",
+      Type.Enum(["shared", "per-client"], {
+        description:
+          "shared: what we hold of it is for all who may pull. per-client: for whoever may read it there, with a log-in of his own.",
         default: "shared",
       }),
     ),
@@ -219,6 +201,14 @@ const ConfigFile = Type.Object(
         default: "127.0.0.1:5001",
       }),
     ),
+    adminTokenFile: Type.Optional(
+      Type.String({
+        ...FilePath,
+        description:
+          "Holds the token that the admin port wants for what changes something, and for reading when it is not on loopback.",
+        examples: ["admin.token"],
+      }),
+    ),
     tls: Type.Optional(Tls),
     storage: Type.Optional(Storage),
     defaultUpstream: Type.Optional(
@@ -235,20 +225,8 @@ const ConfigFile = Type.Object(
         description: "By name. Nothing else is pulled from; absent, the public registries are.",
       }),
     ),
-    credentials: Type.Optional(
-      Type.Object(
-        {
-          dockerConfigFile: Type.Optional(
-            Type.String({
-              ...FilePath,
-              description: "A Docker config.json: auths, credsStore, credHelpers.",
-              examples: ["/root/.docker/config.json"],
-            }),
-          ),
-        },
-        { ...closed, description: "Where log-ins are looked up when an upstream has no auth." },
-      ),
-    ),
+    credentials: Type.Optional(CREDENTIALS_SCHEMA),
+    clients: Type.Optional(CLIENTS_SCHEMA),
     policy: Type.Optional(POLICY_SCHEMA),
     trust: Type.Optional(TRUST_SCHEMA),
     audit: Type.Optional(Audit),

@@ -46,23 +46,31 @@ export class ConfigScope {
 
   /** The path of a file that must be there: found now rather than at the first pull. */
   readableFile(path: Path, text: string | undefined): string | undefined {
+    return this.#readable(path, text, "file");
+  }
+
+  /** The same for a folder, whose files we may look up. */
+  readableFolder(path: Path, text: string | undefined): string | undefined {
+    return this.#readable(path, text, "folder");
+  }
+
+  #readable(path: Path, text: string | undefined, kind: "file" | "folder"): string | undefined {
     if (text === undefined) {
       return undefined;
     }
-    const file = this.path(text);
+    const name = this.path(text);
     try {
-      accessSync(file, constants.R_OK);
-      if (statSync(file).isFile()) {
-        return file;
+      const stats = statSync(name);
+      if (kind === "file" ? stats.isFile() : stats.isDirectory()) {
+        accessSync(name, kind === "file" ? constants.R_OK : constants.R_OK | constants.X_OK);
+        return name;
       }
-      this.problem(path, `found ${this.quote(path)} which is not a file, expected a file`);
+      this.problem(path, `found ${this.quote(path)} which is not a ${kind}, expected a ${kind}`);
     } catch (error) {
       const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
       const why = code === "ENOENT" ? "does not exist" : `cannot be read (${code})`;
-      this.problem(
-        path,
-        `found ${this.quote(path)} which ${why}, expected a file that we may read`,
-      );
+      const found = `found ${this.quote(path)} which ${why}`;
+      this.problem(path, `${found}, expected a ${kind} that we may read`);
     }
     return undefined;
   }

@@ -99,7 +99,7 @@ class ShapeCheck {
     const near = nearest(key, known);
     const hint =
       near === undefined ? `expected one of ${known.join(", ")}` : `did you mean ${near}?`;
-    const message = explainUnsupported(path, undefined) ?? `unknown key "${key}", ${hint}`;
+    const message = explainUnsupported(path) ?? `unknown key "${key}", ${hint}`;
     this.problems.push(this.#document.problem(path, message, "key"));
     this.#refused.push(path);
   }
@@ -122,8 +122,7 @@ class ShapeCheck {
     const isChoice = schema.maxProperties !== undefined && typeOf(value) === "object";
     const keys = isChoice ? Object.keys(Object(value)).join(" and ") : "";
     const message = `found ${keys || found}, expected ${describeExpected(schema)}`;
-    const unsupported = explainUnsupported(path, written);
-    this.problems.push(this.#document.problem(path, unsupported ?? message));
+    this.problems.push(this.#document.problem(path, message));
     this.#refused.push(path);
   }
 }

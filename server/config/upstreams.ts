@@ -1,10 +1,10 @@
 import { isLoopbackHost } from "../loopback.ts";
-import type { BasicCredential, UpstreamSettings } from "../settings.ts";
+import type { UpstreamSettings } from "../settings.ts";
 import { isRegistryName } from "./addresses.ts";
-import type { AuthDraft, ConfigDraft, ListDraft, UpstreamDraft } from "./draft.ts";
+import type { ConfigDraft, ListDraft, UpstreamDraft } from "./draft.ts";
 import type { Path } from "./nodes.ts";
 import type { ConfigScope } from "./scope.ts";
-import { isVariable } from "./variables.ts";
+import { readAuth } from "./upstream-auth.ts";
 import type { WellKnownUpstream } from "./well-known-upstreams.ts";
 import { CUSTOMARY_DEFAULT, WELL_KNOWN_UPSTREAMS } from "./well-known-upstreams.ts";
 
@@ -92,7 +92,7 @@ function readUpstream({ scope, name, upstream, claimed }: UpstreamSource): Upstr
   const hosts = (key: "aliases" | "tokenHosts" | "redirectHosts") =>
     readHosts(scope, [...path, key], upstream[key]);
   const caFile = scope.readableFile([...path, "caFile"], upstream.caFile);
-  const auth = readAuth(scope, [...path, "auth"], upstream.auth);
+  const auth = readAuth(scope, upstream.auth, { name, urls });
   return {
     name,
     aliases: hosts("aliases") ?? known.aliases?.filter((alias) => !claimed.has(alias)) ?? [],
@@ -192,28 +192,4 @@ function refuseUrl(url: URL, insecure: boolean): string | undefined {
     return "https, or insecure: true beside it to allow plain http to another machine";
   }
   return undefined;
-}
-
-function readAuth(
-  scope: ConfigScope,
-  path: Path,
-  auth: AuthDraft | undefined,
-): BasicCredential | undefined {
-  if (auth?.username === undefined) {
-    return undefined;
-  }
-  const { username, password } = auth;
-  const passwordFile = scope.readableFile([...path, "passwordFile"], auth.passwordFile);
-  if (password !== undefined && !isVariable(scope.written([...path, "password"]))) {
-    const message = `found a value that is not shown, expected a variable such as \${TEAM_PASSWORD}, or passwordFile`;
-    scope.problem([...path, "password"], message);
-  }
-  if (password !== undefined && auth.passwordFile !== undefined) {
-    scope.problem([...path, "password"], "found password and passwordFile, expected one", "key");
-  } else if (password === undefined && auth.passwordFile === undefined) {
-    scope.problem(path, "found no password, expected passwordFile or password", "key");
-  }
-  return passwordFile === undefined
-    ? { username, ...(password !== undefined && { password }) }
-    : { username, passwordFile };
 }

@@ -23,6 +23,7 @@ export class AccessLog {
       log: "access",
       id: exchange.id,
       client: exchange.client,
+      user: cut(exchange.user),
       method: request.method,
       url: cut(request.url),
       agent: cut(request.headers["user-agent"]),

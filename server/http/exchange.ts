@@ -30,6 +30,8 @@ export class Exchange {
   readonly id: string;
   /** Its address, taken while the connection stands: afterwards nobody knows it. */
   readonly client: string | undefined;
+  /** Who it proved to be; undefined where nobody has to say. */
+  user: string | undefined;
   readonly #records: ExchangeRecords;
   readonly #startedAt = performance.now();
   #firstByteAt: number | undefined;
@@ -94,9 +96,9 @@ export class Exchange {
   }
 
   #recordDecision(decision: Decision): void {
-    const { id, client, upstream, repository = "", reference = "" } = this;
+    const { id, client, user, upstream, repository = "", reference = "" } = this;
     const { metrics, audit } = this.#records;
     metrics.policy.verdict(upstream, decision);
-    audit?.record({ id, client, upstream, repository, reference, decision });
+    audit?.record({ id, client, user, upstream, repository, reference, decision });
   }
 }

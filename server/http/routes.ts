@@ -1,6 +1,7 @@
 import type { Registry } from "../cache/cache.ts";
 import { RegistryError } from "../errors.ts";
 import { PolicyError } from "../policy/policy-error.ts";
+import type { Access } from "./access.ts";
 import { sendWhole } from "./answers.ts";
 import { answerBlob } from "./blobs.ts";
 import type { Exchange } from "./exchange.ts";
@@ -8,8 +9,6 @@ import { guardRequest } from "./guard.ts";
 import { answerManifest } from "./manifests.ts";
 import { UnsatisfiableRange } from "./range.ts";
 import { answerReferrers } from "./referrers.ts";
-import type { Upstreams } from "./routing.ts";
-import { routeTo } from "./routing.ts";
 import { answerTags } from "./tags.ts";
 import type { PullTarget } from "./target.ts";
 import { parseTarget } from "./target.ts";
@@ -17,8 +16,8 @@ import { toWire } from "./wire-errors.ts";
 
 export interface RoutesOptions {
   readonly registry: Registry;
-  /** Asked for each request: a reload replaces them. */
-  readonly upstreams: () => Upstreams;
+  /** Asked for each request: a reload replaces it. */
+  readonly access: () => Access;
   /** Failures worth a line: ours and the upstreams', not the clients'. */
   readonly onFailure: (error: unknown, exchange: Exchange) => void;
 }
@@ -37,7 +36,8 @@ export async function answer(exchange: Exchange, options: RoutesOptions): Promis
     guardRequest(exchange.request);
     const target = parseTarget(exchange.request.url ?? "");
     if (target.kind === "ping") {
-      sendPing(exchange);
+      await options.access().ping(exchange);
+      sendPing(exchange, options.access());
     } else {
       await answerTarget(exchange, target, options);
     }
@@ -49,14 +49,12 @@ export async function answer(exchange: Exchange, options: RoutesOptions): Promis
 async function answerTarget(
   exchange: Exchange,
   target: PullTarget,
-  { registry, upstreams }: RoutesOptions,
+  { registry, access }: RoutesOptions,
 ): Promise<void> {
   exchange.kind = target.kind;
   exchange.repository = target.name;
   exchange.reference = referenceOf(target);
-  const source = routeTo(target, upstreams());
-  exchange.upstream = source.upstream.name;
-  exchange.repository = source.repository;
+  const source = await access().admit(exchange, target);
   switch (target.kind) {
     case "manifest":
       return await answerManifest(exchange, registry, source, target.reference);
@@ -69,8 +67,14 @@ async function answerTarget(
   }
 }
 
-function sendPing(exchange: Exchange): void {
-  sendWhole(exchange, { "content-type": "application/json" }, EMPTY_OBJECT);
+function sendPing(exchange: Exchange, access: Access): void {
+  const headers = { "content-type": "application/json" };
+  const { challenge } = access;
+  sendWhole(
+    exchange,
+    challenge ? { ...headers, "www-authenticate": challenge } : headers,
+    EMPTY_OBJECT,
+  );
 }
 
 function referenceOf(target: PullTarget): string | undefined {

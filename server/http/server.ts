@@ -17,6 +17,8 @@ import { toWire } from "./wire-errors.ts";
 export interface RegistryServerOptions extends RoutesOptions {
   readonly records: ExchangeRecords;
   readonly tls: TlsSettings | undefined;
+  /** Whether a client without a certificate may be known in another way. */
+  readonly mayLackCertificate: boolean;
   /** From then on connections end with their answer. */
   readonly isDraining: () => boolean;
 }
@@ -37,7 +39,7 @@ const HTTP_LIMITS = {
  * request's target is parsed from its raw spelling, since a router's decoded one hides attacks.
  */
 export function createRegistryServer(options: RegistryServerOptions): FastifyInstance {
-  const { records, tls } = options;
+  const { records, tls, mayLackCertificate } = options;
   // Refused by their headers already when the parser comes to refuse their body.
   const answered = new WeakSet<Socket>();
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
@@ -57,7 +59,9 @@ export function createRegistryServer(options: RegistryServerOptions): FastifyIns
   };
   const app = fastify({
     logger: false,
-    ...(tls === undefined ? { http: HTTP_LIMITS } : { https: { ...HTTP_LIMITS, ...readTls(tls) } }),
+    ...(tls === undefined
+      ? { http: HTTP_LIMITS }
+      : { https: { ...HTTP_LIMITS, ...readTls(tls, mayLackCertificate) } }),
     keepAliveTimeout: CLIENT_LIMITS.keepAliveTimeoutMs,
     requestTimeout: CLIENT_LIMITS.requestTimeoutMs,
     clientErrorHandler: (error, socket) => refuseRaw(error, socket, answered.has(socket)),
@@ -81,18 +85,30 @@ export function createRegistryServer(options: RegistryServerOptions): FastifyIns
 }
 
 /** New connections use the new certificate; those that are open keep the old one. */
-export function reloadTls(server: Server, tls: TlsSettings): void {
+export function reloadTls(server: Server, tls: TlsSettings, mayLackCertificate: boolean): void {
   if ("setSecureContext" in server && typeof server.setSecureContext === "function") {
-    server.setSecureContext(readTls(tls));
+    const options = readTls(tls, mayLackCertificate);
+    server.setSecureContext(options);
+    // Not part of the context: node reads them from the server for each connection.
+    const { requestCert = false, rejectUnauthorized = true } = options;
+    Object.assign(server, { requestCert, rejectUnauthorized });
   }
 }
 
-/** Naming a client CA means that nobody without its certificate gets in. */
-function readTls({ certFile, keyFile, clientCaFile }: TlsSettings): TlsOptions {
+/**
+ * Naming a client CA means that nobody without its certificate gets in, unless there are other ways
+ * to be known: then what it does not vouch for is nobody's.
+ */
+function readTls(
+  { certFile, keyFile, clientCaFile }: TlsSettings,
+  mayLackCertificate: boolean,
+): TlsOptions {
   const own = { cert: readFileSync(certFile), key: readFileSync(keyFile) };
-  return clientCaFile === undefined
-    ? own
-    : { ...own, ca: readFileSync(clientCaFile), requestCert: true, rejectUnauthorized: true };
+  if (clientCaFile === undefined) {
+    return own;
+  }
+  const rejectUnauthorized = !mayLackCertificate;
+  return { ...own, ca: readFileSync(clientCaFile), requestCert: true, rejectUnauthorized };
 }
 
 /** What node's parser refused never becomes a request: the answer is written by hand. */

@@ -84,12 +84,12 @@ t.test("check prints what is in effect", async (t) => {
 });
 
 t.test("check says what is wrong, a line each, and ends with 1", async (t) => {
-  const folder = t.testdir({ "sluice.yaml": "listen: x\nclients: {}\n" });
+  const folder = t.testdir({ "sluice.yaml": "listen: x\nfleet: {}\n" });
   const { code, stdout, stderr } = await sluice(["check", "sluice.yaml"], folder);
   t.same([code, stdout], [1, ""]);
   t.match(
     stderr,
-    /^sluice\.yaml:1:9: found "x", expected an address.*\nsluice\.yaml:2:1: clients.*\n$/,
+    /^sluice\.yaml:1:9: found "x", expected an address.*\nsluice\.yaml:2:1: fleet.*\n$/,
   );
   const json = await sluice(["check", "--json", "sluice.yaml"], folder);
   t.equal(json.code, 1);

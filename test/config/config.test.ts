@@ -18,7 +18,8 @@ const ENVIRONMENT = {
 const VALID = `# a comment
 listen: "[::1]:5000"
 admin: :5001
-tls: { certFile: tls.crt, keyFile: tls.crt }
+adminTokenFile: tls.crt
+tls: { certFile: tls.crt, keyFile: tls.crt, clientCaFile: tls.crt }
 storage:
   disk: { path: cache, maxBytes: 20 GiB }
   verifyReads: always
@@ -33,10 +34,21 @@ upstreams:
     tokenHosts: [auth.example]
     redirectHosts: [storage.internal:9000]
     tagFreshSeconds: 0
-    access: shared
+    access: per-client
   127.0.0.1:5555: { url: http://127.0.0.1:5555 }
   plain.example: { url: http://plain.example, insecure: true, auth: { username: x, passwordFile: tls.crt } }
+  123456789012.dkr.ecr.eu-central-1.amazonaws.com: { auth: { provider: ecr, region: eu-central-1, endpoint: https://ecr.example/ } }
 credentials: { dockerConfigFile: tls.crt }
+clients:
+  htpasswdFile: users
+  tokens:
+    - { issuer: https://issuer.example, audience: sluice, jwksFile: keys.json, nameClaim: email }
+    - { issuer: https://issuer.example, audience: other, jwksUrl: http://localhost:8080/keys?v=1, caFile: tls.crt, tokenFile: tls.crt, groupsClaim: roles }
+  certificates: { name: san }
+  anonymous: true
+  rules:
+    - { who: ["user:alice", "group:**", anonymous], pull: [team.example/a/**] }
+    - { who: ["*"], pull: ["**"] }
 policy:
   unmatched: deny
   rules:
@@ -64,7 +76,14 @@ accessLog: { file: access.jsonl }
 `;
 
 function writeConfig(t: Test, text: string | Buffer): string {
-  const folder = t.testdir({ "tls.crt": "not looked into", ...POLICY_FILES });
+  const folder = t.testdir({
+    "tls.crt": "not looked into",
+    "blank.token": " \n",
+    "keys.json": '{"keys":[{}]}',
+    "large.txt": "x".repeat(1_048_577),
+    users: `alice:$2y$10$${"a".repeat(21)}.${"a".repeat(30)}.\n`,
+    ...POLICY_FILES,
+  });
   const file = join(folder, "sluice.yaml");
   writeFileSync(file, text);
   return file;
@@ -97,7 +116,13 @@ t.test("a full file is read, resolved against its folder and frozen", async (t) 
   t.equal(settings.defaultUpstream, "team.example");
   t.same(
     settings.upstreams.map(({ name }) => name),
-    ["docker.io", "team.example", "127.0.0.1:5555", "plain.example"],
+    [
+      "docker.io",
+      "team.example",
+      "127.0.0.1:5555",
+      "plain.example",
+      "123456789012.dkr.ecr.eu-central-1.amazonaws.com",
+    ],
   );
   t.match(settings.upstreams[0], {
     urls: ["https://registry-1.docker.io"],
@@ -115,6 +140,7 @@ t.test("a full file is read, resolved against its folder and frozen", async (t) 
     redirectHosts: ["storage.internal:9000"],
     tagFreshSeconds: 0,
     serveStaleSeconds: 86_400,
+    access: "per-client",
   });
   t.throws(() => Object.assign(settings.upstreams[1]?.auth ?? {}, { username: "x" }), TypeError);
   t.throws(() => Object.assign(settings, { listen: undefined }), TypeError);
@@ -169,10 +195,10 @@ t.test("the environment goes before the file, and is told apart when it is wrong
 });
 
 t.test("what is wrong is said, and where", async (t) => {
-  const [cases = "", policies = ""] = ["./refusals.txt", "./policy-refusals.txt"].map((file) =>
+  const texts = ["./refusals.txt", "./policy-refusals.txt", "./client-refusals.txt"].map((file) =>
     readFileSync(new URL(file, import.meta.url), "utf8"),
   );
-  for (const block of [cases, policies].flatMap((text) => text.split(/^## /mu).slice(1))) {
+  for (const block of texts.flatMap((text) => text.split(/^## /mu).slice(1))) {
     const [title = "", ...lines] = block.trimEnd().split("\n");
     const text = lines.filter((line) => !line.startsWith("=> "));
     const expected = lines.filter((line) => line.startsWith("=> "));
@@ -187,18 +213,15 @@ t.test("what is wrong is said, and where", async (t) => {
 });
 
 t.test("what a later version knows is refused, not passed over", async (t) => {
-  const text = `clients: {}
-fleet: {}
-adminTokenFile: x
+  const text = `fleet: {}
+adminTls: {}
 storage: { s3: {}, retention: [] }
-credentials: { kubeletProviders: {} }
-upstreams: { a.example: { access: per-client } }
 `;
   const problems = problemsOf(t, text);
-  t.equal(problems.length, 7);
+  t.equal(problems.length, 4);
   t.ok(problems.every((problem) => problem.includes("not supported by this version: without it")));
-  t.match(problems[0], /^f:1:1: clients is not supported by this version: without it anyone/);
-  t.match(problems.at(-1), /^f:6:35: upstreams\.a\.example\.access: per-client is not supported/);
+  t.match(problems[0], /^f:1:1: fleet is not supported by this version: without it each replica/);
+  t.match(problems.at(-1), /^f:3:20: storage\.retention is not supported/);
 });
 
 t.test("all that is wrong is reported at once, by position", async (t) => {

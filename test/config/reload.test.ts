@@ -1,5 +1,5 @@
 import { EventEmitter } from "node:events";
-import { appendFileSync } from "node:fs";
+import { appendFileSync, chmodSync } from "node:fs";
 import { copyFile, cp, mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -43,6 +43,21 @@ function start(t: Test, file: string, apply = async (_: Settings): Promise<void>
 const fresh = (seconds: number) => `upstreams: { a.example: { tagFreshSeconds: ${seconds} } }\n`;
 const freshOf = (settings: Settings | undefined) => settings?.upstreams[0]?.tagFreshSeconds;
 
+/** What is looked into when the configuration is read. */
+const CONTENTS: Readonly<Record<string, string>> = {
+  "providers.yaml": `apiVersion: kubelet.config.k8s.io/v1
+kind: CredentialProviderConfig
+providers:
+  - name: cat
+    matchImages: ["*.example"]
+    defaultCacheDuration: 1m
+    apiVersion: credentialprovider.kubelet.k8s.io/v1
+`,
+  users: `alice:$2y$10$${"a".repeat(21)}.${"a".repeat(30)}.\n`,
+  "jwks.json": '{ "keys": [{}] }',
+  "key.json": '{ "type": "service_account" }',
+};
+
 /** As editors do it: at no moment is there half a file. */
 async function replace(file: string, text: string): Promise<void> {
   await writeFile(`${file}.swp`, text);
@@ -69,7 +84,7 @@ t.test("SIGHUP takes over a new configuration", async (t) => {
 t.test("an invalid file is told, counted, and changes nothing", async (t) => {
   const file = join(t.testdir({ "sluice.yaml": fresh(1) }), "sluice.yaml");
   const { reloader, applied, outcomes, lines } = start(t, file);
-  await writeFile(file, "clients: {}\nlisten: x\n");
+  await writeFile(file, "fleet: {}\nlisten: x\n");
   t.equal(await reloader.reload("signal"), "refused");
   t.same([applied.length, outcomes, freshOf(reloader.settings)], [0, ["refused"], 1]);
   t.match(lines, [
@@ -221,6 +236,52 @@ t.test("a policy is not lost by a file that is cut off", async (t) => {
   t.match(JSON.stringify(lines.at(-1)), /found no policy where there was one/);
   await replace(file, fresh(3) + policy);
   t.equal(await reloader.reload("signal"), "applied");
+});
+
+t.test("who may pull is not lost by a file that is cut off", async (t) => {
+  const rules = "  rules: [{ who: ['*'], pull: ['**'] }]\n";
+  const clients = `clients:\n  anonymous: true\n`;
+  const file = join(t.testdir({ "sluice.yaml": fresh(1) }), "sluice.yaml");
+  const { reloader, lines } = start(t, file);
+  await replace(file, fresh(2) + clients);
+  t.equal(await reloader.reload("signal"), "applied", "it may come with a reload");
+  await replace(file, fresh(3) + clients + rules);
+  t.equal(await reloader.reload("signal"), "applied");
+  await replace(file, fresh(4) + clients);
+  t.equal(await reloader.reload("signal"), "refused");
+  t.match(JSON.stringify(lines.at(-1)), /found no clients\.rules where there was one/);
+  await replace(file, fresh(4));
+  t.equal(await reloader.reload("signal"), "refused");
+  t.match(JSON.stringify(lines.at(-1)), /found no clients where there was one/);
+  t.equal(freshOf(reloader.settings), 3);
+});
+
+t.test("a change of any file that log-ins are made of is noticed", async (t) => {
+  const text = `adminTokenFile: d/admin.token
+upstreams:
+  europe-docker.pkg.dev: { auth: { provider: google, keyFile: d/key.json } }
+credentials: { kubeletProviders: { configFile: d/providers.yaml, binDir: bin } }
+clients:
+  htpasswdFile: d/users
+  tokens:
+    - { issuer: a, audience: sluice, jwksFile: d/jwks.json }
+    - { issuer: b, audience: sluice, jwksUrl: "https://b.example", caFile: d/ca.crt, tokenFile: d/token }
+`;
+  const names = ["admin.token", "key.json", "providers.yaml", "users", "jwks.json", "ca.crt"];
+  const d: Record<string, string> = Object.fromEntries(
+    names.map((name) => [name, CONTENTS[name] ?? "old"]),
+  );
+  d["token"] = "read anew each time";
+  const folder = t.testdir({ "sluice.yaml": text, d, bin: { cat: "#!/bin/sh\n" } });
+  chmodSync(join(folder, "bin", "cat"), 0o755);
+  const { reloader } = start(t, join(folder, "sluice.yaml"));
+  t.equal(await reloader.reload("file"), "unchanged");
+  for (const name of names) {
+    appendFileSync(join(folder, "d", name), "\n");
+    t.equal(await reloader.reload("file"), "applied", name);
+  }
+  appendFileSync(join(folder, "d", "token"), "\n");
+  t.equal(await reloader.reload("file"), "unchanged", "it is read for each use, and rotates often");
 });
 
 t.test("a log that is written all the time beside the file hides no change of it", async (t) => {

@@ -35,6 +35,8 @@ export interface AuthOptions {
   readonly scheme: "bearer" | "basic";
   readonly username?: string;
   readonly password?: string;
+  /** Of basic, in place of one user: who may read which repository; `:` stands for nobody. */
+  readonly may?: (login: string, repository: string) => boolean;
   /** Replaces the realm of the challenge, to send clients elsewhere. */
   readonly realm?: string;
   readonly service?: string;
@@ -247,6 +249,10 @@ export class FakeUpstream extends FakeContent {
   #isLoggedIn(auth: AuthOptions, given: string, repository = ""): boolean {
     if (auth.scheme === "bearer") {
       return this.tokens.isValid(given, repository);
+    }
+    if (auth.may !== undefined) {
+      const login = Buffer.from(given.replace(/^Basic /, ""), "base64").toString();
+      return auth.may(login === "" ? ":" : login, repository);
     }
     const wanted = `${auth.username ?? ""}:${auth.password ?? ""}`;
     return given === `Basic ${Buffer.from(wanted).toString("base64")}`;

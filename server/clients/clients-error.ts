@@ -1,0 +1,12 @@
+/**
+ * What is configured for clients is broken: says which file or url, what happened and what to do,
+ * and holds nothing secret.
+ */
+export class ClientsError extends Error {
+  override readonly name = "ClientsError";
+}
+
+/** A log-in that is wrong, as a sentence for whoever sent it. Never leaves this folder. */
+export class LogInProblem extends Error {
+  override readonly name = "LogInProblem";
+}
