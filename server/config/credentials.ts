@@ -1,9 +1,12 @@
 import { readFileSync, statSync } from "node:fs";
+import { CredentialError } from "../credentials/credential.ts";
+import { parseKeyring } from "../credentials/docker-keyring.ts";
 import { checkKubeletProviders } from "../credentials/kubelet-providers.ts";
 import type { CredentialSettings, KubeletProviderSettings } from "../settings.ts";
 import type { CredentialsDraft } from "./draft.ts";
 import type { ConfigScope } from "./scope.ts";
 
+const DOCKER_CONFIG = ["credentials", "dockerConfigFile"];
 const PROVIDERS = ["credentials", "kubeletProviders"];
 const ADMIN_TOKEN = ["adminTokenFile"];
 /** A header has to hold it. */
@@ -14,15 +17,27 @@ export function readCredentials(
   scope: ConfigScope,
   draft: CredentialsDraft | undefined,
 ): CredentialSettings {
-  const dockerConfigFile = scope.readableFile(
-    ["credentials", "dockerConfigFile"],
-    draft?.dockerConfigFile,
-  );
+  const dockerConfigFile = scope.readableFile(DOCKER_CONFIG, draft?.dockerConfigFile);
+  if (dockerConfigFile !== undefined) {
+    checkDockerConfig(scope, dockerConfigFile);
+  }
   const kubeletProviders = readKubeletProviders(scope, draft?.kubeletProviders);
   return {
     ...(dockerConfigFile !== undefined && { dockerConfigFile }),
     ...(kubeletProviders !== undefined && { kubeletProviders }),
   };
+}
+
+/** A broken one is refused here, so that a reload leaves the one that is in force. */
+function checkDockerConfig(scope: ConfigScope, file: string): void {
+  try {
+    parseKeyring(file, readFileSync(file, "utf8"));
+  } catch (error) {
+    if (!(error instanceof CredentialError)) {
+      throw error;
+    }
+    scope.problem(DOCKER_CONFIG, error.message);
+  }
 }
 
 function readKubeletProviders(

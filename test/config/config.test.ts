@@ -38,7 +38,7 @@ upstreams:
   127.0.0.1:5555: { url: http://127.0.0.1:5555 }
   plain.example: { url: http://plain.example, insecure: true, auth: { username: x, passwordFile: tls.crt } }
   123456789012.dkr.ecr.eu-central-1.amazonaws.com: { auth: { provider: ecr, region: eu-central-1, endpoint: https://ecr.example/ } }
-credentials: { dockerConfigFile: tls.crt }
+credentials: { dockerConfigFile: config.json }
 clients:
   htpasswdFile: users
   tokens:
@@ -78,6 +78,7 @@ accessLog: { file: access.jsonl }
 function writeConfig(t: Test, text: string | Buffer): string {
   const folder = t.testdir({
     "tls.crt": "not looked into",
+    "config.json": '{ "auths": {} }',
     "blank.token": " \n",
     "keys.json": '{"keys":[{}]}',
     "large.txt": "x".repeat(1_048_577),
@@ -90,7 +91,10 @@ function writeConfig(t: Test, text: string | Buffer): string {
 }
 
 function problemsOf(t: Test, text: string | Buffer, env = ENVIRONMENT): readonly string[] {
-  const file = writeConfig(t, text);
+  return problemsIn(writeConfig(t, text), env);
+}
+
+function problemsIn(file: string, env = ENVIRONMENT): readonly string[] {
   try {
     loadConfig(file, env);
     return [];
@@ -255,6 +259,16 @@ t.test(
     t.end();
   },
 );
+
+t.test("a docker configuration that is broken is refused, without a word of it", (t) => {
+  const file = writeConfig(t, "credentials: { dockerConfigFile: config.json }\n");
+  writeFileSync(join(file, "..", "config.json"), '{ "auths": { "a": { "auth": "c2VjcmV0"');
+  t.throws(() => loadConfig(file, {}), {
+    message: /:1:34: .*config\.json is not JSON: it ends at line 1, column 39/,
+  });
+  t.notMatch(problemsIn(file).join(), /c2VjcmV0/);
+  t.end();
+});
 
 t.test("a bomb of aliases or of brackets is refused before it goes off", async (t) => {
   const levels = Array.from({ length: 12 }, (_, index) => {
