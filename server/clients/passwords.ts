@@ -1,4 +1,4 @@
-import { verify } from "@node-rs/bcrypt";
+import { compare } from "bcrypt";
 import { LRUCache } from "lru-cache";
 import { SingleFlight } from "../cache/single-flight.ts";
 import { ACCESS_LIMITS } from "../limits.ts";
@@ -54,7 +54,7 @@ export class Passwords {
 
   private constructor(file: SourceFile<HtpasswdUsers>, options: PasswordsOptions) {
     this.#file = file;
-    this.#compare = options.compare ?? ((password, hash) => verify(password, hash));
+    this.#compare = options.compare ?? compareBcrypt;
     const shared = { max: ACCESS_LIMITS.logInsMax, ttlResolution: 0, perf: { now: options.now } };
     this.#right = new LRUCache({ ...shared, ttl: ACCESS_LIMITS.rightMs, updateAgeOnGet: true });
     this.#wrong = new LRUCache({ ...shared, ttl: WRONG_MS });
@@ -89,4 +89,9 @@ export class Passwords {
       return isRight;
     });
   }
+}
+
+/** In libuv's threads. `$2y$` is what PHP and Apache call `$2b$`; the library knows the one name only. */
+export function compareBcrypt(password: string, hash: string): Promise<boolean> {
+  return compare(password, hash.replace(/^\$2y\$/, "$2b$"));
 }

@@ -44,7 +44,7 @@ export async function loadLibrary<T>(name: string, load: () => Promise<T>): Prom
   if (loaded === undefined) {
     throw new CredentialError(
       `it needs the package ${name}, which is not installed: ` +
-        "run npm ci without --omit=optional in Sluice's folder, and start it again",
+        "run npm ci in Sluice's folder, and start it again",
     );
   }
   return loaded;

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { hashSync } from "@node-rs/bcrypt";
+import { hashSync } from "bcrypt";
 import type { Test } from "tap";
 import t from "tap";
 import { isEmptyLogIn, parseAuthorization } from "../../server/clients/authorization.ts";
@@ -33,7 +33,7 @@ async function openClients(
   rules?: ClientSettings["rules"],
 ): Promise<Clients> {
   const folder = t.testdir({
-    users: `alice:${hashSync("secret", { cost: 4, version: "2y" })}\n`,
+    users: `alice:${hashSync("secret", 4).replace("$2b$", "$2y$")}\n`,
     "jwks.json": JSON.stringify({ keys: [MAIN.jwk] }),
   });
   const settings: ClientSettings = {

@@ -2,11 +2,11 @@ import { execFile } from "node:child_process";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { hashSync, parseOptions, verify } from "@node-rs/bcrypt";
+import { genSaltSync, getRounds, hashSync } from "bcrypt";
 import type { Test } from "tap";
 import t from "tap";
 import { checkHtpasswd, parseHtpasswd } from "../../server/clients/htpasswd.ts";
-import { Passwords } from "../../server/clients/passwords.ts";
+import { compareBcrypt, Passwords } from "../../server/clients/passwords.ts";
 import { ACCESS_LIMITS } from "../../server/limits.ts";
 import { toolOptions } from "../support/tools.ts";
 
@@ -14,7 +14,8 @@ const run = promisify(execFile);
 
 /** As `htpasswd -B` does, at the lowest cost. */
 function hashOf(password: string, version: "2a" | "2b" | "2y" = "2y"): string {
-  return hashSync(password, { cost: 4, version });
+  const hash = hashSync(password, genSaltSync(4, version === "2a" ? "a" : "b"));
+  return version === "2y" ? hash.replace("$2b$", "$2y$") : hash;
 }
 
 const ALICE = `alice:${hashOf("secret")}`;
@@ -32,7 +33,7 @@ interface Rig {
 async function openPasswords(
   t: Test,
   text: string,
-  compare: (password: string, hash: string) => Promise<boolean> = verify,
+  compare: (password: string, hash: string) => Promise<boolean> = compareBcrypt,
 ): Promise<Rig> {
   const path = join(t.testdir({ "users.htpasswd": text }), "users.htpasswd");
   const faults: unknown[] = [];
@@ -169,7 +170,7 @@ t.test("a file that cannot be used is known at the start, by its name", async (t
 });
 
 t.test("an unknown user costs what a known one does", async (t) => {
-  const text = [ALICE, `bob:${hashOf("b")}`, `carol:${hashSync("c", { cost: 5 })}`].join("\n");
+  const text = [ALICE, `bob:${hashOf("b")}`, `carol:${hashSync("c", 5)}`].join("\n");
   const { isIn, compared } = await openPasswords(t, text);
   t.notOk(await isIn("alice", "wrong"));
   t.notOk(await isIn("mallory", "wrong"));
@@ -177,7 +178,7 @@ t.test("an unknown user costs what a known one does", async (t) => {
   t.equal(compared[1]?.hash.slice(0, 7), "$2b$04$", "the cost that most have");
   const { decoy } = parseHtpasswd("");
   t.not(parseHtpasswd("").decoy, decoy, "and nobody knows it");
-  t.match(parseOptions(decoy), { cost: 10 }, "bcrypt takes the trouble of comparing with it");
+  t.equal(getRounds(decoy), 10, "bcrypt takes the trouble of comparing with it");
 });
 
 t.test("nobody gets in by a password that fits the decoy", async (t) => {

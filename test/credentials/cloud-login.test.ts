@@ -175,8 +175,7 @@ t.test("a library that was left out is named, with how to install it", async (t)
   await t.rejects(new CloudLogin(upstream, { provider: "acr" }).find(), {
     message:
       "auth of upstream team.azurecr.io, with provider acr: it needs the package " +
-      "@azure/identity, which is not installed: run npm ci without --omit=optional in Sluice's " +
-      "folder, and start it again",
+      "@azure/identity, which is not installed: run npm ci in Sluice's folder, and start it again",
   });
 });
 
