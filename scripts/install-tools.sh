@@ -166,6 +166,8 @@ module_tool oras oras.land/oras v1.2.3 oras.land/oras/cmd/oras
 module_tool notation github.com/notaryproject/notation v1.3.2 github.com/notaryproject/notation/cmd/notation
 module_tool referrers-registry github.com/google/go-containerregistry v0.22.1 \
   "$here/../test/support/referrers-registry.go"
+# Pulls as the kubelet does.
+module_tool cri-pull k8s.io/cri-api v0.33.0 "$here/../test/support/login-cri-pull.go"
 python_tool moto moto_server 'moto[server]==5.2.5' # AWS's APIs, for who asks them for log-ins
 debian_rootfs
 echo "tools: $bin"

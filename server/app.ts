@@ -60,6 +60,8 @@ export class App implements AsyncDisposable {
   readonly #adminServer: FastifyInstance;
   #settings: Settings;
   #upstreams: UpstreamSet;
+  /** Of configurations before, with what will close them. */
+  readonly #retired = new Map<UpstreamSet, NodeJS.Timeout>();
   #clients: Clients | undefined;
   #access: Access;
   #isClosed = false;
@@ -184,6 +186,7 @@ export class App implements AsyncDisposable {
     this.#clients = clients;
     this.#settings = settings;
     this.#access = this.#createAccess();
+    this.#cache.forgetFailures();
     await clientsBefore?.[Symbol.asyncDispose]();
     this.#disk.limit(settings.storage.disk.maxBytes);
     for (const { name } of before.all) {
@@ -191,10 +194,22 @@ export class App implements AsyncDisposable {
         this.metrics.upstreamRemoved(name);
       }
     }
-    // Pulls that are under way finish on the connections that they have.
-    before.close().catch((error: unknown) => {
-      this.#log.warn({ err: error }, "connections to upstreams did not close");
-    });
+    this.#retire(before);
+  }
+
+  /**
+   * Pulls that are under way finish on the connections that they have; those that were let in a
+   * moment ago have yet to ask.
+   */
+  #retire(upstreams: UpstreamSet): void {
+    const timer = setTimeout(() => {
+      this.#retired.delete(upstreams);
+      upstreams.close().catch((error: unknown) => {
+        this.#log.warn({ err: error }, "connections to upstreams did not close");
+      });
+    }, DRAIN_LIMITS.retireMs);
+    timer.unref();
+    this.#retired.set(upstreams, timer);
   }
 
   /** Leaves as nobody notices: not ready at once, accepting a little longer, then finishing. */
@@ -223,6 +238,10 @@ export class App implements AsyncDisposable {
     await this.#policy[Symbol.asyncDispose]();
     await this.#clients?.[Symbol.asyncDispose]();
     await this.#cache[Symbol.asyncDispose]();
+    for (const [upstreams, timer] of this.#retired) {
+      clearTimeout(timer);
+      await upstreams.destroy();
+    }
     await this.#upstreams.destroy();
     await this.#adminServer.close();
     await this.#disk[Symbol.asyncDispose]();
@@ -286,12 +305,9 @@ async function openClients({ settings, log, now }: ClientsContext): Promise<Clie
   });
 }
 
-/** A certificate is one of several ways to be known. */
+/** Where certificates say who clients are, a request without a good one gets an answer that says so. */
 function mayLackCertificate({ clients }: Settings): boolean {
-  if (clients?.certificates === undefined) {
-    return false;
-  }
-  return clients.htpasswdFile !== undefined || clients.tokens.length > 0 || clients.anonymous;
+  return clients?.certificates !== undefined;
 }
 
 async function listen(server: FastifyInstance, address: Address): Promise<void> {

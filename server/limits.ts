@@ -96,6 +96,18 @@ export const UPSTREAM_LIMITS = {
   breakerOpenMs: 5000,
 } as const;
 
+/** A bucket behind the disk. */
+export const BUCKET_LIMITS = {
+  /** What a bucket that is slow or gone may add to a pull's first byte. */
+  openTimeoutMs: 400,
+  uploadsMax: 4,
+  /** Digests only; what does not fit is copied when it is next read. */
+  waitingMax: 100_000,
+  knownMax: 200_000,
+  /** A client that was sent there begins at once, and the url is checked when it does. */
+  redirectSeconds: 300,
+} as const;
+
 /** How log-ins towards registries are looked up. */
 export const CREDENTIAL_LIMITS = {
   /** As many as are tried for one image: more would be a search that the registry counts as an attack. */
@@ -156,6 +168,8 @@ export const CREDENTIAL_LIMITS = {
 
 /** Who may pull, and what that costs. */
 export const ACCESS_LIMITS = {
+  /** Questions to one registry about what clients may read: a quarter of the connections to it. */
+  proofsMax: 8,
   /** How long a client's right to a repository is believed after its registry confirmed it. */
   entitledMs: 60_000,
   /** How long a refusal is: short, since a right may just have been granted. */
@@ -263,6 +277,8 @@ export const CONFIG_LIMITS = {
 
 /** How the program ends. */
 export const DRAIN_LIMITS = {
+  /** How long what a reload replaced takes new requests: a log-in may wait that long for its turn. */
+  retireMs: 30_000,
   /** Load balancers need this long to notice that it is not ready. */
   acceptMs: 5000,
   finishMs: 25_000,
@@ -395,4 +411,61 @@ export const MANIFEST_LIMITS = {
   artefactLayersMax: 256,
   /** cosign's are below 1 KiB, with 32 signatures some KiB. */
   artefactConfigBytesMax: 1_048_576,
+} as const;
+
+/** Files that carry images across an air gap. What is read of one was written by anybody. */
+export const AIR_GAP_LIMITS = {
+  /** Files and folders of an archive: a hundred images with all platforms have some ten thousand. */
+  tarEntriesMax: 200_000,
+  /** A pax header: real ones have less than 1 KiB. */
+  paxBytesMax: 65_536,
+  /** `oci-layout` itself: real ones have 30 bytes. */
+  layoutBytesMax: 4096,
+  /** Manifests of one image with its platforms and signatures. */
+  manifestsMax: 10_000,
+  /** Of everything in a file. */
+  layoutManifestsMax: 100_000,
+  /** An index in an index in an index: nobody nests deeper. */
+  nestingMax: 3,
+  /** Referrers of one manifest, as many as the proxy lists. */
+  referrersMax: 1000,
+  /** One look-up for signatures; nobody's node waits for it. */
+  lookupTimeoutMs: 60_000,
+  /** What is read of a file at a time. */
+  readBytes: 262_144,
+  /** Without a folder of its own, an export holds manifests and signatures, and streams the rest. */
+  scratchBlobBytesMax: 4_194_304,
+  scratchBytesMax: 268_435_456,
+  /** Of the store: when a file needs more, eviction would undo its import while it runs. */
+  storeShareMax: 0.8,
+  /** A bar is drawn this often; lines come at each tenth. */
+  progressMs: 100,
+} as const;
+
+/** What is held, and how it goes again: retention, purge and scrub. */
+export const PURGE_LIMITS = {
+  /** A repository with its registry has 255 characters, a tag 128. */
+  imageCharactersMax: 512,
+  /** Ten years: longer is a slip of the unit. */
+  ageSecondsMax: 315_360_000,
+  daysMax: 3650,
+  dayMs: 86_400_000,
+  /** Nobody looks through more tags of one repository. */
+  keepTagsMax: 10_000,
+  retentionRulesMax: 200,
+  /** After a start, when those who waited for it have pulled. */
+  retentionFirstMs: 60_000,
+  /** What counts in days is looked at so often. */
+  retentionEveryMs: 3_600_000,
+  /** Between two batches of 32 blobs, so that pulls notice nothing: 2,000 blobs a second at most. */
+  retentionPauseMs: 10,
+  /** Bytes a second: 4 % of a core for hashing, and half of what a slow disk reads. */
+  scrubRate: 50_000_000,
+  /** Slower, a scrub of a large store would never end. */
+  scrubRateMin: 1_048_576,
+  scrubRateMax: 10_737_418_240,
+  /** What the admin API answers: a report names a hundred repositories of 255 characters. */
+  answerBytesMax: 1_048_576,
+  /** How often the command line asks how far a scrub is. */
+  scrubPollMs: 1000,
 } as const;

@@ -113,6 +113,7 @@ function addHosts(program: Command, exitWith: (code: number) => void): void {
     .option("--client-cert <file>", "the node's certificate, as nodes have it")
     .option("--client-key <file>", "its private key")
     .option("--header <line>", 'sent with every request: "X-Node: a"; repeatable', append)
+    .option("--header-file <file>", "headers from a file, a line each: what is secret stays unseen")
     .option("--force", "overwrite files that are not ours")
     .option("--json", "print JSON")
     .action(async (dir: string, options: object, command: Command) => {

@@ -15,7 +15,7 @@ export interface Settings {
   readonly credentials: CredentialSettings;
   /** Without one, whoever can connect may pull. */
   readonly clients?: ClientSettings;
-  /** What the admin port wants for what changes something, and for reading when not on loopback. */
+  /** Holds what the admin port wants of whoever changes something; health and metrics need none. */
   readonly adminTokenFile?: string;
   /** Without one everything is served, and counted. */
   readonly policy?: PolicySettings;

@@ -1,13 +1,16 @@
 import { execFile } from "node:child_process";
-import { copyFile, glob, readFile, writeFile } from "node:fs/promises";
+import { generateKeyPairSync } from "node:crypto";
+import { chmod, copyFile, glob, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import t from "tap";
 import { parse, parseAllDocuments } from "yaml";
 import { renderHostsFile } from "../server/cli/hosts-file.ts";
 import { loadConfig } from "../server/config/config.ts";
+import { parseResponse } from "../server/credentials/kubelet-response.ts";
 import { Metrics } from "../server/metrics.ts";
 import { POLICY_FILES } from "./support/policy-files.ts";
+import { GOOD_CERTIFICATE, TEST_CA } from "./support/tls-fixture.ts";
 import { toolOptions } from "./support/tools.ts";
 
 const run = promisify(execFile);
@@ -15,8 +18,18 @@ const ROOT = join(import.meta.dirname, "..");
 const DEPLOY = join(ROOT, "deploy");
 const PROMETHEUS = join(DEPLOY, "prometheus");
 
+const PULL_SECRET = '{ "auths": { "ghcr.io": { "auth": "cm9ib3Q6c2VjcmV0" } } }';
+/** What configurations name beside them, as far as it matters that it is what it should be. */
+const PLUGINS = { "ecr-credential-provider": "#!/bin/sh\nexit 1\n" };
+const TLS = { "tls.crt": GOOD_CERTIFICATE.cert, "tls.key": GOOD_CERTIFICATE.key };
+
 function read(...path: string[]): Promise<string> {
   return readFile(join(DEPLOY, ...path), "utf8");
+}
+
+/** What `sluice check` prints of a file that it takes. */
+async function check(file: string): Promise<string> {
+  return (await run(process.execPath, [join(ROOT, "server", "main.ts"), "check", file])).stdout;
 }
 
 t.test("every YAML file is one", async (t) => {
@@ -70,10 +83,94 @@ t.test("sample policies are taken once their files are there", async (t) => {
       signatures: { authorities: [{ kind: "keyless", issuer: "https://accounts.google.com" }] },
     },
   ]);
-  const sluice = [join(ROOT, "server", "main.ts"), "check", join(folder, "exceptions.yaml")];
-  const { stdout } = await run(process.execPath, sluice);
+  const stdout = await check(join(folder, "exceptions.yaml"));
   t.match(stdout, /^# \S+cosign\.pub sha256:[0-9a-f]{64}$/m);
   t.notMatch(stdout, "BEGIN PUBLIC KEY");
+});
+
+t.test("samples of log-ins are taken once their files are there", async (t) => {
+  const jwk = generateKeyPairSync("rsa", { modulusLength: 2048 }).publicKey.export({
+    format: "jwk",
+  });
+  const folder = t.testdir({
+    "ca.crt": TEST_CA,
+    "cluster.jwks.json": JSON.stringify({ keys: [{ ...jwk, kid: "a", alg: "RS256" }] }),
+    "users.htpasswd": "",
+    plugins: PLUGINS,
+    secrets: {
+      ...Object.fromEntries(
+        ["harbor", "gitlab", "nexus", "artifactory", "team"].map((name) => [name, "secret\n"]),
+      ),
+      "config.json": PULL_SECRET,
+    },
+    tls: { ...TLS, "nodes-ca.crt": TEST_CA },
+  });
+  await chmod(join(folder, "plugins", "ecr-credential-provider"), 0o755);
+  for await (const name of glob("*.yaml", { cwd: join(DEPLOY, "samples") })) {
+    await copyFile(join(DEPLOY, "samples", name), join(folder, name));
+  }
+  const registries = await check(join(folder, "private-registries.yaml"));
+  t.match(registries, /username: robot\$team\+puller/, "the $ is no variable");
+  const clients = await check(join(folder, "clients.yaml"));
+  t.notMatch(clients, /^# note: (?!admin)/m, "nothing that is worth a look");
+});
+
+t.test("Kubernetes mounts what the configuration with log-ins names", async (t) => {
+  const { data } = parse(await read("kubernetes-private", "config.yaml"));
+  const secrets = parseAllDocuments(await read("kubernetes-private", "secrets.yaml"));
+  const contentOf = (name: string) =>
+    secrets.map((one) => one.toJS()).find(({ metadata }) => metadata.name === name)?.stringData;
+  const { spec } = parse(await read("kubernetes-private", "sluice.yaml")).spec.template;
+  const mounts: readonly { mountPath: string }[] = spec.containers[0].volumeMounts;
+  const mounted = mounts.map(({ mountPath }) => mountPath);
+  const named: readonly string[] = data["config.yaml"].match(/\/run\/[a-z]+(?:\/[a-z]+)?/g) ?? [];
+  t.same([...new Set(named)].sort(), mounted.toSorted(), "all of it, and nothing else");
+  for (const secret of [
+    contentOf("registries")[".dockerconfigjson"],
+    contentOf("registries-dockercfg")[".dockercfg"],
+  ]) {
+    const folder = t.testdir({
+      "credential-providers.yaml": data["credential-providers.yaml"],
+      plugins: PLUGINS,
+      api: { "ca.crt": TEST_CA, token: "a.b.c" },
+      clients: contentOf("clients"),
+      registries: { "config.json": secret },
+      tls: TLS,
+      "config.yaml": data["config.yaml"]
+        .replaceAll("/run/secrets/", "")
+        .replaceAll("/run/", "")
+        .replaceAll("/etc/sluice/", ""),
+    });
+    await chmod(join(folder, "plugins", "ecr-credential-provider"), 0o755);
+    await check(join(folder, "config.yaml"));
+    const { stdout } = await run(process.execPath, [
+      join(ROOT, "server", "main.ts"),
+      ...["explain", "--credentials", "--config", join(folder, "config.yaml")],
+      "team.example/a/app:v1",
+    ]);
+    t.match(stdout, /auths key "team\.example": user and password, user "robot"/);
+  }
+});
+
+t.test("the kubelet's plugin hands a pod's token on, to one registry", async (t) => {
+  const { providers } = parse(await read("kubelet", "credential-providers.yaml"));
+  const [{ name, args, matchImages, tokenAttributes }] = providers;
+  t.same(args, matchImages);
+  const { data } = parse(await read("kubernetes-private", "config.yaml"));
+  const [, audience] = /audience: (\S+)/.exec(data["config.yaml"]) ?? [];
+  t.equal(tokenAttributes.serviceAccountTokenAudience, audience);
+  const ask = (request: object) => {
+    const asked = run(join(DEPLOY, "kubelet", name), args);
+    asked.child.stdin?.end(JSON.stringify(request));
+    return asked;
+  };
+  const request = { kind: "CredentialProviderRequest", image: "team.example/a/app" };
+  const { stdout } = await ask({ ...request, serviceAccountToken: "eyJh.eyJp.c2ln-_" });
+  t.match(parseResponse(stdout), {
+    scope: "Registry",
+    logIns: [{ key: "team.example", username: "token", password: "eyJh.eyJp.c2ln-_" }],
+  });
+  await t.rejects(ask(request), { code: 1, stdout: "", stderr: /see tokenAttributes/ });
 });
 
 t.test("compose leaves it the time that a drain takes", async (t) => {

@@ -51,6 +51,13 @@ export interface BlobCacheOptions {
 
 /** How often somebody else's download may fail under a reader before it reports the error. */
 const JOINS_MAX = 3;
+/** Errors that another log-in may be spared. */
+const ANSWERED_TO_LOG_IN: ReadonlySet<string> = new Set([
+  "upstream-refused",
+  "upstream-limited",
+  "blob-unknown",
+  "name-unknown",
+]);
 
 /** Serves blobs: from the store, or from the one download of a digest, which it starts or joins. */
 export class BlobCache {
@@ -158,12 +165,10 @@ export class BlobCache {
         return new FollowedBlob(reader, { sizeBytes, range, outcome });
       } catch (error) {
         await reader[Symbol.asyncDispose]();
-        // Another repository's trouble is not ours: our own may well have the blob.
-        const isOurs = nameOf(fill.source) === nameOf(source);
         if (
           ask.signal.aborted ||
           !isAdmitted ||
-          isOurs ||
+          !isTheirs(error, fill.source, source) ||
           !(await hasFailed(fill)) ||
           joins >= JOINS_MAX
         ) {
@@ -291,6 +296,18 @@ class FollowedBlob implements OpenBlob {
   [Symbol.asyncDispose](): Promise<void> {
     return this.#reader[Symbol.asyncDispose]();
   }
+}
+
+/**
+ * Another repository's trouble is not ours: our own may well have the blob. Nor is what the registry
+ * answered to another client's log-in.
+ */
+function isTheirs(error: unknown, theirs: Source, ours: Source): boolean {
+  if (nameOf(theirs) !== nameOf(ours)) {
+    return true;
+  }
+  const isOfLogIn = error instanceof RegistryError && ANSWERED_TO_LOG_IN.has(error.code);
+  return isOfLogIn && askedAs(theirs) !== askedAs(ours);
 }
 
 function hasFailed(fill: Fill): Promise<boolean> {

@@ -64,6 +64,7 @@ export class Cache implements Registry, Lookups, AsyncDisposable {
   readonly #tags: TagCache;
   readonly #blobs: BlobCache;
   readonly #referrers: ReferrersCache;
+  readonly #negative: NegativeCache;
   readonly #tagLists: ListCache<TagsPage>;
 
   constructor(options: CacheOptions) {
@@ -74,6 +75,7 @@ export class Cache implements Registry, Lookups, AsyncDisposable {
     };
     const contents = new Contents(metadata);
     const negative = new NegativeCache(now);
+    this.#negative = negative;
     const shared = { store, contents, negative, metrics, onStoreFailed, now };
     this.#manifests = new ManifestCache(shared);
     this.#blobs = new BlobCache(shared);
@@ -123,6 +125,11 @@ export class Cache implements Registry, Lookups, AsyncDisposable {
 
   tagNow(source: Source, tag: string, signal: AbortSignal): Promise<Manifest | undefined> {
     return this.#tags.getNow(source, tag, signal);
+  }
+
+  /** What was refused or failed a moment ago is asked for again. */
+  forgetFailures(): void {
+    this.#negative.clear();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

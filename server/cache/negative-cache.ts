@@ -36,6 +36,11 @@ export class NegativeCache {
     return this.#errors.get(key);
   }
 
+  /** Another configuration, or another log-in, may do better. */
+  clear(): void {
+    this.#errors.clear();
+  }
+
   #remember(key: string, error: unknown): void {
     if (error instanceof RegistryError) {
       const ttl = ttlMs(error);

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { isRegistryName } from "../config/addresses.ts";
 import { loadConfig, processEnvironment } from "../config/config.ts";
 import { checkHosts } from "./hosts-check.ts";
@@ -13,6 +14,7 @@ export interface HostsOptions {
   readonly clientCert?: string;
   readonly clientKey?: string;
   readonly header?: readonly string[];
+  readonly headerFile?: string;
   readonly force?: true;
   readonly json?: true;
 }
@@ -78,7 +80,9 @@ function accessOf(address: string, options: HostsOptions, usage: UsageError): Pr
     ...(ca !== undefined && { ca }),
     ...(clientCert !== undefined &&
       clientKey !== undefined && { client: { cert: clientCert, key: clientKey } }),
-    headers: (options.header ?? []).map((line) => headerOf(line, usage)),
+    headers: [...(options.header ?? []), ...linesOf(options.headerFile, usage)].map((line) =>
+      headerOf(line, usage),
+    ),
   };
 }
 
@@ -91,10 +95,25 @@ function originOf(text: string, usage: UsageError): string {
   return url.origin;
 }
 
+/** A log-in belongs in a file: whoever is on the machine sees a command's arguments. */
+function linesOf(file: string | undefined, usage: UsageError): readonly string[] {
+  if (file === undefined) {
+    return [];
+  }
+  try {
+    return readFileSync(file, "utf8")
+      .split(/\r?\n/)
+      .filter((line) => line.trim() !== "");
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? ` (${String(error.code)})` : "";
+    return usage(`error: --header-file ${file} cannot be read${code}`);
+  }
+}
+
 function headerOf(line: string, usage: UsageError): readonly [string, string] {
   const [, name, value] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([ -~]+)$/u.exec(line) ?? [];
   if (name === undefined || value === undefined) {
-    usage('error: --header takes "Name: value"'); // the line itself may hold a secret
+    usage('error: a header is "Name: value"'); // the line itself may hold a secret
   }
   return [name, value];
 }

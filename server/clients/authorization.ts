@@ -47,7 +47,9 @@ function decode(base64: string): string | undefined {
 
 /** Whether a header says nothing: it is blank, or podman's way to say that it has no log-in. */
 export function isEmptyLogIn(header: string | undefined): boolean {
-  return header === undefined || header.trim() === "" || /^basic +Og==$/i.test(header);
+  return (
+    header === undefined || header.trim() === "" || /^[Bb][Aa][Ss][Ii][Cc] +Og==$/.test(header)
+  );
 }
 
 /** As a log-in to a registry: a Bearer is taken there as it is. */

@@ -6,6 +6,8 @@ import { problemOfName } from "./names.ts";
 
 const COMMON_NAME = "2.5.4.3";
 const ORGANISATION = "2.5.4.10";
+/** A name that could be somebody else's whole subject, as writeSubject has it. */
+const SUBJECT_LIKE = /^(?:[0-9.]+|CN|L|ST|OU?|C|street|DC|UID|serialNumber|emailAddress)=/;
 
 /**
  * Who a client's certificate names. `subject`: its CN, with the organisations (O) as groups, as
@@ -54,6 +56,9 @@ function bySubject(names: CertificateNames): Identity {
   if (name === undefined || others.length > 0) {
     const count = name === undefined ? "no CN" : "more than one CN";
     throw new LogInProblem(`the client's certificate has ${count} in its subject`);
+  }
+  if (SUBJECT_LIKE.test(name)) {
+    throw new LogInProblem("the CN of the client's certificate looks like a whole subject");
   }
   const groups = textsOf(names, ORGANISATION, "O");
   const subject = writeSubject(names);

@@ -10,3 +10,6 @@ export class ClientsError extends Error {
 export class LogInProblem extends Error {
   override readonly name = "LogInProblem";
 }
+
+/** A log-in that is wrong, and can only have been meant for us: it is nobody else's business. */
+export class OwnLogInProblem extends LogInProblem {}

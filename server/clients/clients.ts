@@ -3,7 +3,7 @@ import { shown } from "../oci/reference.ts";
 import type { ClientSettings } from "../settings.ts";
 import { isEmptyLogIn, parseAuthorization } from "./authorization.ts";
 import { Certificates } from "./certificates.ts";
-import { LogInProblem } from "./clients-error.ts";
+import { LogInProblem, OwnLogInProblem } from "./clients-error.ts";
 import type { Identified, Identity, Presented } from "./identity.ts";
 import { Passwords } from "./passwords.ts";
 import { AccessRules } from "./rules.ts";
@@ -70,7 +70,8 @@ export class Clients implements AsyncDisposable {
    * Who sends a request. A log-in that is wrong is never taken for none, and one that is right comes
    * before a certificate.
    *
-   * @throws RegistryError `client-unknown` with challenges; `overloaded`.
+   * @throws RegistryError `client-unknown` with challenges, `client-denied` where only certificates
+   *   count; `overloaded`.
    */
   async identify(presented: Presented): Promise<Identified> {
     const { authorization = "", mayBeForUpstream } = presented;
@@ -83,7 +84,8 @@ export class Clients implements AsyncDisposable {
       if (!(error instanceof LogInProblem)) {
         throw error;
       }
-      const other = mayBeForUpstream ? this.#find(presented) : undefined;
+      const isForUs = error instanceof OwnLogInProblem;
+      const other = mayBeForUpstream && !isForUs ? this.#find(presented) : undefined;
       if (other === undefined) {
         throw this.#unknown(`${error.message}: ${HOW_TO_LOG_IN}`, error);
       }
@@ -171,8 +173,10 @@ export class Clients implements AsyncDisposable {
     }
   }
 
+  /** A 401 has to say how to log in (RFC 9110 §15.5.2), which does nothing for who lacks a certificate. */
   #unknown(message: string, cause?: Error): RegistryError {
-    return new RegistryError("client-unknown", message, { challenges: this.challenges, cause });
+    const code = this.#takesLogIns ? "client-unknown" : "client-denied";
+    return new RegistryError(code, message, { challenges: this.challenges, cause });
   }
 }
 

@@ -7,6 +7,7 @@ import type { Credential } from "../credentials/credential.ts";
 import { RegistryError } from "../errors.ts";
 import { ACCESS_LIMITS } from "../limits.ts";
 import type { Upstream } from "../upstream/upstream.ts";
+import { CheckGate } from "./check-gate.ts";
 
 /** What a client asks for, as far as its registry can be asked whether it may. */
 export type Asked =
@@ -23,6 +24,8 @@ export class Entitlements {
   readonly #entitled: LRUCache<string, true>;
   readonly #refusals: LRUCache<string, RegistryError>;
   readonly #flights = new SingleFlight<void>();
+  /** By upstream: as many as are configured. */
+  readonly #gates = new Map<string, CheckGate>();
 
   /** @param now - the wall clock in milliseconds. */
   constructor(now: () => number) {
@@ -55,7 +58,7 @@ export class Entitlements {
       }
       await this.#flights.run(key, async () => {
         try {
-          await prove({ upstream: proof, repository }, asked);
+          await this.#gateOf(upstream).run(() => prove({ upstream: proof, repository }, asked));
           this.#entitled.set(entitled, true);
         } catch (error) {
           throw this.#refusalOf(error, key, { source, credential });
@@ -63,6 +66,13 @@ export class Entitlements {
       });
     }
     return { upstream: pull, repository };
+  }
+
+  /** Log-ins that nothing is known of leave connections to those that pull. */
+  #gateOf({ name }: Upstream): CheckGate {
+    const gate = this.#gates.get(name) ?? new CheckGate(ACCESS_LIMITS.proofsMax);
+    this.#gates.set(name, gate);
+    return gate;
   }
 
   #refusalOf(

@@ -48,6 +48,10 @@ export class Issuer {
     return this.#options.settings.issuer;
   }
 
+  get audience(): string {
+    return this.#options.settings.audience;
+  }
+
   /** Of the keys that count now. */
   async fingerprint(): Promise<string> {
     return (await this.#options.keys.current()).fingerprint;

@@ -3,7 +3,7 @@ import { LRUCache } from "lru-cache";
 import { SingleFlight } from "../cache/single-flight.ts";
 import { ACCESS_LIMITS } from "../limits.ts";
 import { CheckGate } from "./check-gate.ts";
-import { LogInProblem } from "./clients-error.ts";
+import { LogInProblem, OwnLogInProblem } from "./clients-error.ts";
 import type { HtpasswdUsers } from "./htpasswd.ts";
 import { parseHtpasswd } from "./htpasswd.ts";
 import type { Identity } from "./identity.ts";
@@ -65,7 +65,9 @@ export class Passwords {
     // RFC 7617 §2: neither may have control characters; and NUL divides the parts of a key.
     const isSound = !user.includes("\0") && !password.includes("\0");
     if (!isSound || !(await this.#isRight(user, password))) {
-      throw new LogInProblem("the user name or the password is wrong");
+      const { hashes } = await this.#file.read();
+      const problem = "the user name or the password is wrong";
+      throw hashes.has(user) ? new OwnLogInProblem(problem) : new LogInProblem(problem);
     }
     return { name: user, names: [user], groups: [], method: "password" };
   }

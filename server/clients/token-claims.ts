@@ -40,6 +40,12 @@ export function readUnverifiedIssuer(token: string): string {
   return issuer;
 }
 
+/** Whether a token that readUnverifiedIssuer could read says that it is for an audience. */
+export function isUnverifiedFor(token: string, audience: string): boolean {
+  const [, payload = ""] = token.split(".", 2);
+  return [memberOf(readPart(payload), "aud")].flat().includes(audience);
+}
+
 /** jose takes the last of two members of one name, others the first: neither is taken here. */
 function readPart(part: string): Claims {
   let text: string;

@@ -3,7 +3,7 @@ import { SingleFlight } from "../cache/single-flight.ts";
 import { ACCESS_LIMITS } from "../limits.ts";
 import type { TokenSettings } from "../settings.ts";
 import { CheckGate } from "./check-gate.ts";
-import { ClientsError, LogInProblem } from "./clients-error.ts";
+import { ClientsError, LogInProblem, OwnLogInProblem } from "./clients-error.ts";
 import type { Identity } from "./identity.ts";
 import type { VerifiedToken } from "./issuer.ts";
 import { Issuer, SignatureProblem } from "./issuer.ts";
@@ -11,7 +11,7 @@ import { KeyFile } from "./key-file.ts";
 import type { KeySource } from "./key-set.ts";
 import { KeyUrl } from "./key-url.ts";
 import { LogInKeys } from "./log-in-keys.ts";
-import { readUnverifiedIssuer } from "./token-claims.ts";
+import { isUnverifiedFor, readUnverifiedIssuer } from "./token-claims.ts";
 
 export interface TokensOptions {
   readonly settings: readonly TokenSettings[];
@@ -84,7 +84,12 @@ export class Tokens implements AsyncDisposable {
     if (issuers === undefined) {
       throw new LogInProblem("the token is of an issuer that is not configured (clients.tokens)");
     }
-    const { issuer, verified } = await verifyByAny(issuers, token);
+    const { issuer, verified } = await verifyByAny(issuers, token).catch((error: unknown) => {
+      const isForUs = issuers.some(({ audience }) => isUnverifiedFor(token, audience));
+      throw error instanceof LogInProblem && isForUs
+        ? new OwnLogInProblem(error.message, { cause: error })
+        : error;
+    });
     const { identity, expiresAtMs, fingerprint } = verified;
     const untilMs = Math.min(expiresAtMs, this.#options.now() + ACCESS_LIMITS.rightMs);
     this.#kept.set(key, { identity, untilMs, issuer, fingerprint });

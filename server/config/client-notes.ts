@@ -8,7 +8,9 @@ export function clientNotes(settings: Settings): readonly string[] {
   const isAdminOpen = !isLoopbackHost(admin.host) && adminTokenFile === undefined;
   return [
     ...(isAdminOpen
-      ? ["admin is open to other machines without adminTokenFile: whoever can connect reads it"]
+      ? [
+          "admin is open to other machines without adminTokenFile: they may read metrics, and change nothing",
+        ]
       : []),
     ...(clients === undefined ? [] : notesOf(clients, settings)),
   ];

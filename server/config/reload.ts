@@ -251,6 +251,24 @@ const CHECKS: readonly LostCheck[] = [
       running.clients?.rules !== undefined && clients !== undefined && clients.rules === undefined,
     without: "let all that are let in pull everything",
   },
+  {
+    key: "tls.clientCaFile",
+    isLost: (running, { tls, clients }) =>
+      running.tls?.clientCaFile !== undefined &&
+      tls?.clientCaFile === undefined &&
+      clients === undefined,
+    without: "let everybody who can connect pull",
+  },
+  {
+    key: "access: per-client",
+    isLost: (running, { upstreams }) =>
+      running.upstreams.some(
+        ({ name, access }) =>
+          access === "per-client" &&
+          upstreams.some((one) => one.name === name && one.access === "shared"),
+      ),
+    without: "serve what is held of it to all that are let in",
+  },
 ];
 
 interface Watched {

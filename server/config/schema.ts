@@ -205,7 +205,7 @@ const ConfigFile = Type.Object(
       Type.String({
         ...FilePath,
         description:
-          "Holds the token that the admin port wants for what changes something, and for reading when it is not on loopback.",
+          "Holds the token that the admin port wants of whoever changes something. Health and metrics need none.",
         examples: ["admin.token"],
       }),
     ),

@@ -30,6 +30,8 @@ interface Kept {
   readonly renewAt: number;
   /** Not used from then on. */
   readonly endsAt: number;
+  /** A registry said no to it, for one image at least: another one is to be fetched first. */
+  readonly isRefused: boolean;
 }
 
 interface Failure {
@@ -56,7 +58,11 @@ export class KeptLogIn {
     const kept = this.#kept;
     const now = this.#options.now();
     if (kept !== undefined && now < kept.endsAt) {
-      if (now >= kept.renewAt && !this.#hasFailedWithin(RENEW_RETRY_MS)) {
+      const mayRenew = !this.#hasFailedWithin(RENEW_RETRY_MS);
+      if (kept.isRefused && mayRenew) {
+        return await this.#fetchOnce().catch(() => kept.credential);
+      }
+      if (now >= kept.renewAt && mayRenew) {
         this.#fetchOnce().catch(() => undefined); // the kept one is still good
       }
       return kept.credential;
@@ -67,7 +73,10 @@ export class KeptLogIn {
     return await this.#fetchOnce();
   }
 
-  /** Forgets one that a registry refused, unless it is so new that another would be no better. */
+  /**
+   * One that a registry refused is replaced, unless it is so new that another would be no better. It
+   * is not forgotten: whoever asks for an image that is not his, or not there, has it refused.
+   */
   refused(credential: Credential): void {
     const kept = this.#kept;
     if (
@@ -75,7 +84,7 @@ export class KeptLogIn {
       this.#options.now() - kept.fetchedAt >= NEW_MS &&
       fingerprintOf(kept.credential) === fingerprintOf(credential)
     ) {
-      this.#kept = undefined;
+      this.#kept = { ...kept, isRefused: true };
     }
   }
 
@@ -141,5 +150,6 @@ function keep({ credential, expiresAt }: CloudGrant, fetchedAt: number): Kept {
     fetchedAt,
     renewAt: fetchedAt + lifetimeMs * RENEW_AT,
     endsAt: fetchedAt + Math.max(lifetimeMs - MARGIN_MS, lifetimeMs / 2),
+    isRefused: false,
   };
 }

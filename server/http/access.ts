@@ -120,22 +120,32 @@ function askedBy(target: PullTarget): Asked {
   }
 }
 
-const certificates = new WeakMap<Socket, PresentedCertificate>();
+interface KnownCertificate {
+  readonly presented: PresentedCertificate;
+  readonly validToMs: number;
+}
 
-/** Parsed once a connection. */
+const certificates = new WeakMap<Socket, KnownCertificate>();
+
+/** Parsed once a connection, which may last longer than its certificate. */
 function certificateOf(socket: Socket): PresentedCertificate | undefined {
   if (!(socket instanceof TLSSocket)) {
     return;
   }
-  const known = certificates.get(socket);
-  if (known !== undefined) {
-    return known;
-  }
-  const raw = socket.getPeerX509Certificate()?.raw;
-  if (raw === undefined) {
+  const known = certificates.get(socket) ?? readCertificate(socket);
+  if (known === undefined) {
     return;
   }
-  const presented = { isTrusted: socket.authorized, raw };
-  certificates.set(socket, presented);
-  return presented;
+  certificates.set(socket, known);
+  const { presented, validToMs } = known;
+  return Date.now() < validToMs ? presented : { ...presented, isTrusted: false };
+}
+
+function readCertificate(socket: TLSSocket): KnownCertificate | undefined {
+  const certificate = socket.getPeerX509Certificate();
+  if (certificate === undefined) {
+    return;
+  }
+  const { raw, validToDate } = certificate;
+  return { presented: { isTrusted: socket.authorized, raw }, validToMs: validToDate.getTime() };
 }

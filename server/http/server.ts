@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
+import { isDeepStrictEqual } from "node:util";
 import type { FastifyInstance } from "fastify";
 import { fastify } from "fastify";
 import { RegistryError } from "../errors.ts";
@@ -17,7 +18,7 @@ import { toWire } from "./wire-errors.ts";
 export interface RegistryServerOptions extends RoutesOptions {
   readonly records: ExchangeRecords;
   readonly tls: TlsSettings | undefined;
-  /** Whether a client without a certificate may be known in another way. */
+  /** Whether requests without a certificate get an answer, if only that they need one. */
   readonly mayLackCertificate: boolean;
   /** From then on connections end with their answer. */
   readonly isDraining: () => boolean;
@@ -42,9 +43,18 @@ export function createRegistryServer(options: RegistryServerOptions): FastifyIns
   const { records, tls, mayLackCertificate } = options;
   // Refused by their headers already when the parser comes to refuse their body.
   const answered = new WeakSet<Socket>();
+  // The authorities by which a connection's certificate was judged.
+  const judgedBy = new WeakMap<Socket, unknown>();
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
     if (request.headers["transfer-encoding"] !== undefined) {
       answered.add(request.socket);
+    }
+    if (
+      judgedBy.has(request.socket) &&
+      !isDeepStrictEqual(judgedBy.get(request.socket), authoritiesOf(app.server))
+    ) {
+      request.socket.destroy(); // to connect anew, and be judged by those that count now
+      return;
     }
     if (options.isDraining()) {
       response.setHeader("connection", "close");
@@ -80,11 +90,22 @@ export function createRegistryServer(options: RegistryServerOptions): FastifyIns
     handle(request.raw, reply.raw);
   });
   app.all("/*", () => undefined);
+  app.server.on("secureConnection", (socket: Socket) =>
+    judgedBy.set(socket, authoritiesOf(app.server)),
+  );
   app.server.on("connect", (_request, socket) => socket.end(rawError("405 Method Not Allowed")));
   return app;
 }
 
-/** New connections use the new certificate; those that are open keep the old one. */
+/** Node keeps there what setSecureContext was given last. */
+function authoritiesOf(server: Server): unknown {
+  return Reflect.get(server, "ca");
+}
+
+/**
+ * New connections use the new certificate; those that are open keep the old one. Where clients'
+ * authorities have changed, a connection ends with its next request.
+ */
 export function reloadTls(server: Server, tls: TlsSettings, mayLackCertificate: boolean): void {
   if ("setSecureContext" in server && typeof server.setSecureContext === "function") {
     const options = readTls(tls, mayLackCertificate);
@@ -96,8 +117,9 @@ export function reloadTls(server: Server, tls: TlsSettings, mayLackCertificate: 
 }
 
 /**
- * Naming a client CA means that nobody without its certificate gets in, unless there are other ways
- * to be known: then what it does not vouch for is nobody's.
+ * Naming a client CA means that nobody without its certificate gets in. Where clients are known by
+ * theirs, TLS lets all of them through to be told what is wrong: a refused handshake says nothing,
+ * neither to them nor to our log.
  */
 function readTls(
   { certFile, keyFile, clientCaFile }: TlsSettings,

@@ -7,14 +7,51 @@ interface Said {
   readonly message: string;
 }
 
-/** `401 UNAUTHORIZED: authentication required`, as far as the body says so. Safe to be quoted. */
-export function describeError(status: number, body: string, lengthMax: number): string {
+export interface Quoting {
+  readonly lengthMax: number;
+  /** What the registry was sent, and may have put into its answer. */
+  readonly secrets: readonly string[];
+}
+
+/** Shorter ones are words that may stand in a message by chance. */
+const SECRET_CHARACTERS_MIN = 4;
+const AUTHORIZATION = /\b(bearer|basic)\s+(?=[^\s\d"',;)]{0,512}\d)[^\s"',;)]{8,}/gi;
+/** A JSON Web Token, or the beginning of one. */
+const JWT = /\beyJ[\w.-]{5,}/g;
+
+/**
+ * `401 UNAUTHORIZED: authentication required`, as far as the body says so. Safe to be quoted: some
+ * registries repeat what they were sent, and those who pull are not those whose log-in it is.
+ */
+export function describeError(
+  status: number,
+  body: string,
+  { lengthMax, secrets }: Quoting,
+): string {
   const said = parseError(body);
   if (said === undefined) {
     return String(status);
   }
   const text = [said.code, said.message].filter((part) => part !== "").join(": ");
-  return printable(`${status} ${text}`, lengthMax);
+  return printable(`${status} ${withoutSecrets(text, secrets)}`, lengthMax);
+}
+
+function withoutSecrets(text: string, secrets: readonly string[]): string {
+  return secrets
+    .filter((secret) => secret.length >= SECRET_CHARACTERS_MIN)
+    .reduce((redacted, secret) => redacted.replaceAll(secret, "[...]"), text)
+    .replaceAll(AUTHORIZATION, "$1 [...]")
+    .replaceAll(JWT, "[...]");
+}
+
+/** What goes out to say who we are: the log-in, and the value of Authorization. */
+export function secretsOf(
+  credential: Credential | undefined,
+  authorization: string | undefined,
+): readonly string[] {
+  const sent = authorization?.replace(/^\S+ /, "");
+  const own = credential?.kind === "basic" ? credential.password : credential?.token;
+  return [sent, own].filter((secret) => secret !== undefined);
 }
 
 /** Of a 404: the repository is unknown, not only the manifest or blob. */

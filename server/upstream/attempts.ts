@@ -2,7 +2,7 @@ import { RegistryError } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { FailureReason } from "./failure.ts";
-import { AttemptFailure } from "./failure.ts";
+import { AttemptFailure, NotAskedError } from "./failure.ts";
 import { RetryBudget } from "./retry-budget.ts";
 import type { Surroundings, UpstreamLimits } from "./upstream-limits.ts";
 
@@ -19,6 +19,8 @@ export interface RunOptions {
   readonly subject: string;
   readonly avoid?: ReadonlySet<string> | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** With a log-in that anybody may have made up: what it may be to blame for is not the url's fault. */
+  readonly isProof?: boolean;
 }
 
 /** Throws an AttemptFailure when another attempt makes sense, anything else when it is final. */
@@ -27,12 +29,16 @@ export type Attempt<T> = (endpoint: Endpoint, remainingMs: number) => Promise<T>
 /** The same url would fail again, or take as long again. */
 const FUTILE_REASONS: ReadonlySet<FailureReason> = new Set(["timeout", "tls", "redirect"]);
 
+/** Before anything of a request was sent. */
+const UNREACHED_REASONS: ReadonlySet<FailureReason> = new Set(["connect", "dns", "tls"]);
+
 /** What one run has been through. */
 interface Course {
   readonly deadline: number;
   readonly failures: Map<Endpoint, number>;
   /** Asking these again would only take time. */
   readonly given: Set<Endpoint>;
+  readonly isProof: boolean;
   count: number;
   isStaleRetrySpent: boolean;
   last: { readonly endpoint: Endpoint; readonly failure: AttemptFailure } | undefined;
@@ -60,6 +66,7 @@ export class Attempts {
       deadline: surroundings.now() + limits.answerTimeoutMs,
       failures: new Map(),
       given: new Set(),
+      isProof: options.isProof === true,
       count: 0,
       isStaleRetrySpent: false,
       last: undefined,
@@ -90,6 +97,10 @@ export class Attempts {
       metrics.upstreamUp(name, true);
       return { value };
     } catch (error) {
+      if (error instanceof NotAskedError) {
+        endpoint.abandoned();
+        throw error.cause;
+      }
       if (error instanceof RegistryError) {
         endpoint.succeeded();
         metrics.upstreamUp(name, true);
@@ -114,12 +125,16 @@ export class Attempts {
       return;
     }
     const { metrics, name } = this.#options;
-    metrics.upstreamError(name, failure.reason);
-    endpoint.failed(failure);
     course.failures.set(endpoint, (course.failures.get(endpoint) ?? 0) + 1);
     if (FUTILE_REASONS.has(failure.reason)) {
       course.given.add(endpoint);
     }
+    if (course.isProof && !UNREACHED_REASONS.has(failure.reason)) {
+      endpoint.abandoned();
+      return;
+    }
+    metrics.upstreamError(name, failure.reason);
+    endpoint.failed(failure);
     metrics.upstreamUp(
       name,
       this.endpoints.some((one) => one.lastFailure === undefined),

@@ -99,13 +99,14 @@ export class Authorizer {
     if (credential?.kind === "registry") {
       return { header: `Bearer ${credential.token}` };
     }
-    const { realms, tokens } = this.#options;
+    const { credentials, realms, tokens } = this.#options;
     const realm = realms.judge(challenge.parameters.get("realm") ?? "", asker.registry);
     const request: TokenRequest = {
       realm: realm.url,
       service: challenge.parameters.get("service"),
       scopes: pullScopesOf(challenge.parameters.get("scope"), asker.repository),
       credential: realm.mayHaveCredential ? credential : undefined,
+      ageMaxMs: credentials.tokenAgeMaxMs,
     };
     const token = await tokens.token(request);
     return { header: `Bearer ${token}`, source: { request, token } };

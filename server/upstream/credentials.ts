@@ -2,7 +2,7 @@ import { LRUCache } from "lru-cache";
 import type { Credential, CredentialSource, FoundCredential } from "../credentials/credential.ts";
 import { CredentialError, fingerprintOf } from "../credentials/credential.ts";
 import { RegistryError } from "../errors.ts";
-import { CREDENTIAL_LIMITS } from "../limits.ts";
+import { ACCESS_LIMITS, CREDENTIAL_LIMITS } from "../limits.ts";
 
 /** Who we are at one registry. */
 export interface LogIns {
@@ -15,6 +15,8 @@ export interface LogIns {
   find(repository: string): Promise<FoundCredential | undefined>;
   /** It was refused there. True when another one is worth a try. */
   refuse(repository: string, found: FoundCredential): Promise<boolean>;
+  /** How long a token that one of them got is good enough; undefined: as long as it lasts. */
+  readonly tokenAgeMaxMs?: number | undefined;
 }
 
 /**
@@ -74,11 +76,17 @@ export class Credentials implements LogIns {
 
 /** A client's log-in, where we have none of our own. */
 export class ClientLogIns implements LogIns {
+  /**
+   * Of what proves a right: a password that was changed there must not go on proving it with a token
+   * that it got before, which may last for an hour.
+   */
+  readonly tokenAgeMaxMs: number | undefined;
   readonly #own: LogIns | undefined;
   readonly #theirs: FoundCredential | undefined;
 
   constructor(own: LogIns | undefined, theirs: Credential | undefined) {
     this.#own = own;
+    this.tokenAgeMaxMs = own === undefined ? ACCESS_LIMITS.entitledMs : undefined;
     this.#theirs = theirs && { credential: theirs, from: "the client's request" };
   }
 

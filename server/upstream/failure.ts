@@ -91,3 +91,12 @@ function isFresh(error: Error): boolean {
 function codeOf(error: Error): string {
   return "code" in error && typeof error.code === "string" ? error.code : error.name;
 }
+
+/** The url was not asked at all: what went wrong says nothing about it. */
+export class NotAskedError extends Error {
+  override readonly name = "NotAskedError";
+
+  constructor(cause: unknown) {
+    super("the registry was not asked", { cause });
+  }
+}

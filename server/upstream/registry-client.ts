@@ -42,6 +42,8 @@ export interface RegistryClientOptions {
   readonly account?: string;
 }
 
+const PAGE_TYPE = /^(?:text\/html|application\/xhtml\+xml)$/i;
+
 /** The pull API of one registry (distribution-spec v1.1.1), as answers or RegistryErrors. */
 export class RegistryClient implements Upstream {
   readonly name: string;
@@ -81,7 +83,7 @@ export class RegistryClient implements Upstream {
     const as = (own: LogIns | undefined): Upstream =>
       new RegistryClient({
         ...this.#options,
-        requests: requests.as(new ClientLogIns(own, credential)),
+        requests: requests.as(new ClientLogIns(own, credential), own === undefined),
         account,
       });
     return { proof: as(undefined), pull: as(logIns) };
@@ -122,8 +124,7 @@ export class RegistryClient implements Upstream {
     try {
       const head = await this.#requests.send(
         { ...this.#blobRequest(request), method: "HEAD", statuses: [200, 405] },
-        ({ answer }) =>
-          answer.status === 405 ? undefined : { sizeBytes: this.#blobSize(answer, request) },
+        ({ answer }) => (answer.status === 405 ? undefined : this.#blobHead(answer, request)),
       );
       return head ?? (await this.#probeBlob(request));
     } catch (error) {
@@ -220,6 +221,19 @@ export class RegistryClient implements Upstream {
     return new BlobTransfer(answer, { ...options, offset: isPartial ? offset : 0 });
   }
 
+  /**
+   * There are no bytes to compare with the digest: a log-in page that somebody has put in front of
+   * the registry must not pass for a proof.
+   */
+  #blobHead(answer: Answer, request: BlobHeadRequest): { readonly sizeBytes: number | undefined } {
+    const { digest, repository } = request;
+    const said = headerOf(answer.headers, "docker-content-digest");
+    if (said !== digest && PAGE_TYPE.test(mediaTypeOf(answer.headers) ?? "")) {
+      throw this.#invalid(`${repository}@${digest}`, "as a page, as if it wanted a log-in there");
+    }
+    return { sizeBytes: this.#blobSize(answer, request) };
+  }
+
   /** Of the whole blob, whatever part of it is being sent. */
   #blobSize(answer: Answer, { repository, digest }: BlobHeadRequest): number | undefined {
     const lengthBytes = parseLength(headerOf(answer.headers, "content-length"));
@@ -235,9 +249,9 @@ export class RegistryClient implements Upstream {
     return this.#requests.send(
       { ...this.#blobRequest(request), range: "bytes=0-0", statuses: [200, 206] },
       async ({ answer }) => {
-        const sizeBytes = this.#blobSize(answer, request);
+        const head = this.#blobHead(answer, request);
         await readErrorBody(answer, this.#limits);
-        return { sizeBytes };
+        return head;
       },
     );
   }

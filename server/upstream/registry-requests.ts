@@ -2,8 +2,9 @@ import type { Dispatcher } from "undici";
 import { fingerprintOf } from "../credentials/credential.ts";
 import type { RegistryErrorCode } from "../errors.ts";
 import { RegistryError } from "../errors.ts";
+import { CREDENTIAL_LIMITS } from "../limits.ts";
 import type { Metrics, PullKind, UpstreamRequestKind } from "../metrics.ts";
-import { describeError, isDenial, isNameUnknown, refusalOf } from "./answer-errors.ts";
+import { describeError, isDenial, isNameUnknown, refusalOf, secretsOf } from "./answer-errors.ts";
 import { headerOf, parseRateLimitRemaining, parseRetryAfter } from "./answer-headers.ts";
 import type { Attempts } from "./attempts.ts";
 import type { Asker, Authorizer, Grant } from "./authorizer.ts";
@@ -12,7 +13,7 @@ import type { LogIns } from "./credentials.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Answer } from "./exchange.ts";
 import { exchange } from "./exchange.ts";
-import { AttemptFailure } from "./failure.ts";
+import { AttemptFailure, NotAskedError } from "./failure.ts";
 import type { RateLimitHolds } from "./rate-limit-holds.ts";
 import type { Followed } from "./redirects.ts";
 import { followRedirects } from "./redirects.ts";
@@ -30,6 +31,8 @@ export interface RegistryRequestsOptions {
   readonly metrics: Metrics;
   readonly limits: UpstreamLimits;
   readonly surroundings: Surroundings;
+  /** They prove what a client's own log-in may read. */
+  readonly areProofs?: boolean;
 }
 
 export interface RegistryRequest {
@@ -88,17 +91,17 @@ export class RegistryRequests {
   }
 
   send<T>(request: RegistryRequest, use: Use<T>): Promise<T> {
-    const { attempts } = this.#options;
+    const { attempts, areProofs = false } = this.#options;
     return attempts.run(
       (endpoint, remainingMs) => this.#attempt(request, use, endpoint, remainingMs),
-      request,
+      { ...request, isProof: areProofs },
     );
   }
 
   /** The same registry, asked by somebody else. */
-  as(credentials: LogIns): RegistryRequests {
-    const { authorizer } = this.#options;
-    return new RegistryRequests({ ...this.#options, authorizer: authorizer.as(credentials) });
+  as(credentials: LogIns, areProofs: boolean): RegistryRequests {
+    const authorizer = this.#options.authorizer.as(credentials);
+    return new RegistryRequests({ ...this.#options, authorizer, areProofs });
   }
 
   /** With each log-in that there is, until one is not refused. */
@@ -110,16 +113,34 @@ export class RegistryRequests {
   ): Promise<T> {
     const { authorizer, surroundings } = this.#options;
     const deadline = surroundings.now() + remainingMs;
-    for (;;) {
-      const asker = await authorizer.asker(endpoint.base, request.repository);
+    for (let tried = 1; ; tried += 1) {
+      const asker = await this.#asker(request, endpoint, deadline);
       try {
         return await this.#attemptAs({ request, use, endpoint, asker, deadline });
       } catch (error) {
-        if (!isRefusal(error) || !(await authorizer.refused(asker))) {
+        const mayGoOn = isRefusal(error) && tried < CREDENTIAL_LIMITS.candidatesMax;
+        if (!mayGoOn || !(await authorizer.refused(asker))) {
           throw error;
         }
       }
     }
+  }
+
+  /** @throws NotAskedError: a log-in that cannot be had, or comes late, is not the registry's fault. */
+  async #asker(request: RegistryRequest, endpoint: Endpoint, deadline: number): Promise<Asker> {
+    const { authorizer, name, surroundings } = this.#options;
+    const asker = await authorizer
+      .asker(endpoint.base, request.repository)
+      .catch((cause: unknown) => {
+        throw new NotAskedError(cause);
+      });
+    if (surroundings.now() >= deadline) {
+      const why =
+        `${name} was not asked for ${request.subject}: looking up the log-in that is configured ` +
+        "for it took too long; look at its credential helper or plugin";
+      throw new NotAskedError(new RegistryError("upstream-unavailable", why));
+    }
+    return asker;
   }
 
   async #attemptAs<T>(attempted: AttemptAs<T>): Promise<T> {
@@ -135,13 +156,14 @@ export class RegistryRequests {
       asker,
       deadline: startedAt + within,
     });
-    const { answer, isElsewhere, isRedirected } = await attempt.send();
+    const followed = await attempt.send();
+    const { answer, isRedirected } = followed;
     this.#noteRateLimit(answer);
     const isWanted =
       request.statuses.includes(answer.status) ||
       (isRedirected && request.acceptsAnyRedirected === true);
     if (!isWanted) {
-      throw await this.#errorOf(answer, isElsewhere, request, asker);
+      throw await this.#errorOf(followed, request, asker, attempt.sent);
     }
     try {
       const leftMs = startedAt + remainingMs - surroundings.now();
@@ -175,15 +197,18 @@ export class RegistryRequests {
 
   /** What a status that nobody wanted comes to: a RegistryError is final, a failure is not. */
   async #errorOf(
-    answer: Answer,
-    isElsewhere: boolean,
+    { answer, isElsewhere }: Followed,
     request: RegistryRequest,
     asker: Asker,
+    sent: string | undefined,
   ): Promise<Error> {
     const { limits, name } = this.#options;
     const { status } = answer;
     const body = await readErrorBody(answer, limits);
-    const said = describeError(status, body, limits.errorTextMax);
+    const said = describeError(status, body, {
+      lengthMax: limits.errorTextMax,
+      secrets: secretsOf(asker.credential, sent),
+    });
     if (status === 404) {
       const code = isNameUnknown(body) ? "name-unknown" : request.unknown;
       return new RegistryError(code, `${name} does not have ${request.subject} (${said})`);
@@ -237,6 +262,8 @@ interface LoggedInRequestOptions {
 class LoggedInRequest {
   readonly #context: RegistryRequestsOptions;
   readonly #options: LoggedInRequestOptions;
+  /** The last value of Authorization. */
+  sent: string | undefined;
 
   constructor(context: RegistryRequestsOptions, options: LoggedInRequestOptions) {
     this.#context = context;
@@ -281,6 +308,7 @@ class LoggedInRequest {
   #follow(grant: Grant | undefined): Promise<Followed> {
     const { endpoint, request } = this.#options;
     const { limits, name, targets } = this.#context;
+    this.sent = grant?.header;
     return followRedirects(endpoint.resolve(request.path), {
       targets,
       redirectsMax: limits.redirectsMax,

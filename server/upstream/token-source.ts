@@ -16,6 +16,8 @@ export interface TokenRequest {
   readonly service: string | undefined;
   readonly scopes: readonly string[];
   readonly credential: Credential | undefined;
+  /** An older one is asked for anew: the service has to confirm the credential. */
+  readonly ageMaxMs?: number | undefined;
 }
 
 /** One HTTP request to the token service; redirects are followed, the body is bounded. */
@@ -40,6 +42,7 @@ export interface TokenSourceOptions {
 
 interface KeptToken {
   readonly token: string;
+  readonly fetchedAt: number;
   readonly expiresAt: number;
   readonly refreshAt: number;
 }
@@ -73,7 +76,8 @@ export class TokenSource {
     const key = keyOf(request);
     const kept = this.#kept.get(key);
     const now = this.#options.now();
-    if (kept === undefined || kept.expiresAt <= now) {
+    const { ageMaxMs = Number.POSITIVE_INFINITY } = request;
+    if (kept === undefined || kept.expiresAt <= now || now - kept.fetchedAt >= ageMaxMs) {
       return await this.#fetchOnce(key, request);
     }
     if (kept.refreshAt <= now) {
@@ -115,6 +119,7 @@ export class TokenSource {
     const { tokenRefreshAt } = this.#options.limits;
     this.#kept.set(key, {
       token,
+      fetchedAt: now,
       expiresAt: now + lifetimeSeconds * 1000,
       refreshAt: now + lifetimeSeconds * 1000 * tokenRefreshAt,
     });

@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { parse } from "yaml";
@@ -48,7 +49,11 @@ t.test("wrong usage ends with 2 and says what is possible", async (t) => {
     ],
     [["hosts", "x", "--address", "https://s", "--client-cert", "/c"], /go together/],
     [["hosts", "x", "--address", "http://s", "--ca", "/c"], /need an https address/],
-    [["hosts", "x", "--address", "http://s", "--header", "hunter2"], /takes "Name: value"/],
+    [["hosts", "x", "--address", "http://s", "--header", "hunter2"], /a header is "Name: value"/],
+    [
+      ["hosts", "x", "--address", "http://s", "--header-file", "/none"],
+      /cannot be read \(ENOENT\)/,
+    ],
     [
       ["hosts", "x", "--address", "http://s", "--upstreams", "A/b"],
       /"A\/b" is not a registry's name/,
@@ -117,6 +122,12 @@ t.test("hosts writes, checks, and tells by its exit code what it found", async (
     (await sluice([...write, "--force", "--header", "X-A: 1", "--header", "X-B: 2"])).code,
     0,
   );
+  writeFileSync(join(folder, "..", "headers"), "Authorization: Basic czNjcmV0\n");
+  t.equal(
+    (await sluice([...write, "--force", "--header-file", join(folder, "..", "headers")])).code,
+    0,
+  );
+  t.match(readFileSync(join(folder, "quay.io", "hosts.toml"), "utf8"), /Basic czNjcmV0/);
   const clean = await sluice(["hosts", folder, "--check"]);
   t.same([clean.code, clean.stdout], [0, ""]);
   const nowhere = await sluice(["hosts", join(folder, "nowhere"), "--check"]);

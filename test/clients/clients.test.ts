@@ -129,16 +129,21 @@ t.test("whoever shows nothing of use is told what is wrong, and what to do", asy
     const challenges = ways.includes("passwords") || ways.includes("tokens") ? [CHALLENGE] : [];
     t.same(clients.challenges, challenges);
     const error: unknown = await present(clients, shown).catch((refusal: unknown) => refusal);
-    t.match(error, { code: "client-unknown", message });
+    const code = challenges.length > 0 ? "client-unknown" : "client-denied";
+    t.match(error, { code, message });
     t.same(error instanceof Object && "challenges" in error && error.challenges, challenges);
     t.notMatch(String(error), /alice|bob|secret\b(?! words)|eyJ/);
   }
 });
 
-t.test("a header that is none of our log-ins may be for the upstream", async (t) => {
+t.test("a header that is no log-in of our users may be for the upstream", async (t) => {
   const forUpstream = (shown: Shown): Shown => ({ ...shown, mayBeForUpstream: true });
   const clients = await openClients(t, [...ALL, "anonymous"]);
-  for (const authorization of [WRONG, "Bearer ghp_token", basicHeaderOf("AWS", "x"), "Digest a"]) {
+  await t.rejects(present(clients, forUpstream({ authorization: WRONG, certificate: NODE })), {
+    code: "client-unknown",
+    message: /password is wrong/,
+  });
+  for (const authorization of ["Bearer ghp_token", basicHeaderOf("AWS", "x"), "Digest a"]) {
     const node = await present(clients, forUpstream({ authorization, certificate: NODE }));
     t.match(node, { identity: { name: "node-1" }, isOurs: false });
     const nobody = await present(clients, forUpstream({ authorization }));

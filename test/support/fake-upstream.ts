@@ -35,8 +35,10 @@ export interface AuthOptions {
   readonly scheme: "bearer" | "basic";
   readonly username?: string;
   readonly password?: string;
-  /** Of basic, in place of one user: who may read which repository; `:` stands for nobody. */
+  /** In place of one user: who may read which repository; `:` stands for nobody. */
   readonly may?: (login: string, repository: string) => boolean;
+  /** Of bearer, with `may`: whose password is right. Others get no token at all. */
+  readonly isKnown?: (login: string) => boolean;
   /** Replaces the realm of the challenge, to send clients elsewhere. */
   readonly realm?: string;
   readonly service?: string;

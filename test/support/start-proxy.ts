@@ -5,7 +5,12 @@ import type { Test } from "tap";
 import type { Logger } from "../../server/app.ts";
 import { App } from "../../server/app.ts";
 import type { PolicySettings } from "../../server/policy-settings.ts";
-import type { CredentialSettings, Settings, UpstreamSettings } from "../../server/settings.ts";
+import type {
+  ClientSettings,
+  CredentialSettings,
+  Settings,
+  UpstreamSettings,
+} from "../../server/settings.ts";
 
 export interface ProxyOptions {
   readonly upstreams: readonly (Partial<UpstreamSettings> & Pick<UpstreamSettings, "urls">)[];
@@ -14,6 +19,7 @@ export interface ProxyOptions {
   readonly verifyReads?: "first" | "always" | "never";
   readonly policy?: PolicySettings;
   readonly credentials?: CredentialSettings;
+  readonly clients?: ClientSettings;
   readonly now?: () => number;
 }
 
@@ -96,6 +102,7 @@ function settingsFor(options: ProxyOptions, dataPath: string): Settings {
     defaultUpstream: upstreams[0]?.name,
     upstreams,
     credentials: options.credentials ?? {},
+    ...(options.clients !== undefined && { clients: options.clients }),
     ...(options.policy !== undefined && { policy: options.policy }),
     trust: { publicGood: "bundled" },
     accessLog: "stdout",

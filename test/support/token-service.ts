@@ -15,6 +15,10 @@ export interface TokenRules {
   readonly username?: string;
   readonly password?: string;
   readonly usesPerToken?: number;
+  /** In place of one user: who may read which repository; `:` stands for nobody. */
+  readonly may?: (login: string, repository: string) => boolean;
+  /** Whose password is right. */
+  readonly isKnown?: (login: string) => boolean;
 }
 
 /** What the service answers in place of a token. */
@@ -39,6 +43,8 @@ export class TokenService {
   readonly requests: TokenRequestSeen[] = [];
   /** `expires_in` of the tokens; left out when undefined. */
   expiresIn: unknown = 300;
+  /** What tokens begin with. */
+  prefix = "fake-token-";
   readonly #server: Server;
   readonly #issued = new Map<string, { readonly scopes: readonly string[]; uses: number }>();
   #rules: TokenRules = {};
@@ -79,6 +85,11 @@ export class TokenService {
   /** No token that was given out so far is good any more. */
   revokeAll(): void {
     this.#issued.clear();
+  }
+
+  /** Takes a token that was made elsewhere, for one repository. */
+  take(token: string, repository: string): void {
+    this.#issued.set(token, { scopes: [`repository:${repository}:pull`], uses: 0 });
   }
 
   isValid(authorization: string, repository: string): boolean {
@@ -135,11 +146,28 @@ export class TokenService {
       response.writeHead(401).end('{"errors":[{"code":"UNAUTHORIZED","message":"who?"}]}');
       return;
     }
+    const login = loginOf(authorization);
+    if (this.#rules.isKnown?.(login) === false) {
+      response.writeHead(401).end('{"errors":[{"code":"UNAUTHORIZED","message":"who?"}]}');
+      return;
+    }
     this.#count += 1;
-    const token = `fake-token-${this.#count}`;
-    const scopes = parameters.getAll("scope").flatMap((scope) => scope.split(" "));
+    const token = `${this.prefix}${this.#count}`;
+    const asked = parameters.getAll("scope").flatMap((scope) => scope.split(" "));
+    const { may } = this.#rules;
+    // As real ones do: a token for less than was asked for, and no word about it.
+    const scopes = may ? asked.filter((scope) => may(login, repositoryOf(scope))) : asked;
     this.#issued.set(token, { scopes, uses: 0 });
     response.writeHead(200, { "content-type": "application/json" });
     response.end(JSON.stringify({ token, expires_in: this.expiresIn }));
   }
+}
+
+function loginOf(authorization: string | undefined): string {
+  const login = Buffer.from((authorization ?? "").replace(/^Basic /, ""), "base64").toString();
+  return login === "" ? ":" : login;
+}
+
+function repositoryOf(scope: string): string {
+  return /^repository:(.+):pull$/.exec(scope)?.[1] ?? "";
 }
