@@ -70,17 +70,35 @@ export interface Refusal {
   readonly subject: string;
   readonly said: string;
   readonly credential: Credential | undefined;
+  /** A token service that was asked as nobody, although there is a log-in. */
+  readonly withheldFrom: string | undefined;
 }
 
-export function refusalOf({ name, subject, said, credential }: Refusal): RegistryError {
-  const reading =
-    credential === undefined
-      ? `it needs credentials and none are configured for ${name}`
-      : `${logInOf(credential)} that it was sent may not read it, or ended: ` +
-        "check them, and what they may read there";
+export function refusalOf(refusal: Refusal): RegistryError {
+  const { name, subject, said } = refusal;
   return new RegistryError(
     "upstream-refused",
-    `${name} refused the pull of ${subject} (${said}): the image does not exist, or ${reading}`,
+    `${name} refused the pull of ${subject} (${said}): the image does not exist, or ` +
+      readingOf(refusal),
+  );
+}
+
+function readingOf({ name, credential, withheldFrom }: Refusal): string {
+  if (credential === undefined) {
+    return (
+      `it needs credentials and none are configured for ${name}: ` +
+      "'sluice explain --credentials' says where they were looked for"
+    );
+  }
+  if (withheldFrom !== undefined) {
+    return (
+      `it needs the log-in, which its token service ${withheldFrom} was not sent: ` +
+      `if that is right, name it in tokenHosts of ${name}`
+    );
+  }
+  return (
+    `${logInOf(credential)} that it was sent may not read it, or ended: ` +
+    "check them, and what they may read there"
   );
 }
 

@@ -89,6 +89,20 @@ export class Authorizer {
     return grant?.header === used?.header ? undefined : grant;
   }
 
+  /** The token service that was not sent the log-in, since nobody says that it may be. */
+  withheldFrom(asker: Asker): string | undefined {
+    const challenge = this.#challenges.get(keyOf(asker));
+    const isSent = asker.credential === undefined || asker.credential.kind === "registry";
+    if (isSent || challenge?.scheme !== "bearer") {
+      return;
+    }
+    const realm = this.#options.realms.judge(
+      challenge.parameters.get("realm") ?? "",
+      asker.registry,
+    );
+    return realm.mayHaveCredential ? undefined : realm.url.host;
+  }
+
   async #grant(challenge: Challenge, asker: Asker): Promise<Grant | undefined> {
     const { credential } = asker;
     if (challenge.scheme === "basic") {

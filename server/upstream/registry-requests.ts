@@ -217,7 +217,9 @@ export class RegistryRequests {
       return new AttemptFailure("redirect", `the server that it redirected to answered ${said}`);
     }
     if (REFUSED_STATUSES.has(status) || (status === 400 && isDenial(body))) {
-      return refusalOf({ name, subject: request.subject, said, credential: asker.credential });
+      const withheldFrom = this.#options.authorizer.withheldFrom(asker);
+      const { credential } = asker;
+      return refusalOf({ name, subject: request.subject, said, credential, withheldFrom });
     }
     if (status === 429) {
       return this.#limited(answer, said, request, asker);
