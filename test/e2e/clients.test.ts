@@ -168,7 +168,7 @@ async function expectDenied(
     const { ran } = await pullOnce(client, rig.request(item, refused.host, client.name));
     t.not(ran.code, 0, "a wrong password");
     t.match(ran.output, /denied/i);
-    const reason = new RegExp(`${item.upstream}.*credential`, "s");
+    const reason = new RegExp(`${item.upstream}.*(?:credential|password)`, "s");
     t.match(ran.output, reason, "whose credential was refused");
   }
 }

@@ -78,7 +78,7 @@ t.test("each decision is one line of the audit file", async (t) => {
       policyRevision: /^[0-9a-f]+$/,
       trustRevision: String,
     };
-    const fields = [...Object.keys(expected), "id", "reference", "signers"].sort();
+    const fields = [...Object.keys(expected), "id", "reference", "signers", "user"].sort();
     const once = Number(reference === unsigned.digest);
     t.equal(about.length, times + once, reference);
     for (const line of about) {

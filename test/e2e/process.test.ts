@@ -50,6 +50,9 @@ t.test(
       "what was held still is",
     );
     t.equal(await again.metric("sluice_cache_corruptions_total"), 0);
+    while ((await again.metric("sluice_cache_blobs")) < 2) {
+      // until what was fetched again is committed, too
+    }
     t.equal(readdirSync(ingest).length, 0, "and is gone after the next start");
   },
 );
