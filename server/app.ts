@@ -21,6 +21,7 @@ import { PolicyEngine } from "./policy/engine.ts";
 import { PolicyGate } from "./policy/gate.ts";
 import { Readiness } from "./readiness.ts";
 import type { Address, Settings } from "./settings.ts";
+import { Upkeep } from "./upkeep.ts";
 import { UpstreamSet } from "./upstream/upstream-set.ts";
 
 export interface Logger {
@@ -53,6 +54,7 @@ export class App implements AsyncDisposable {
   readonly #disk: Disk;
   readonly #cache: Cache;
   readonly #policy: PolicyEngine;
+  readonly #upkeep: Upkeep;
   readonly #entitlements: Entitlements;
   readonly #now: () => number;
   readonly #readiness: Readiness;
@@ -85,6 +87,7 @@ export class App implements AsyncDisposable {
       metadata: disk.metadata,
       metrics,
       now,
+      onUse: (repository, name, atMs) => disk.uses.used(repository, name, atMs),
       onStoreFailed: (operation, error) => {
         readiness.storeFailed(error);
         log.warn({ err: error, operation }, "the store failed; the pull goes on without it");
@@ -98,6 +101,13 @@ export class App implements AsyncDisposable {
       dataPath: settings.storage.disk.path,
       now,
       onRevision: (revision) => metrics.build(options.version, revision),
+    });
+    this.#upkeep = new Upkeep({
+      disk,
+      retention: () => this.#settings.storage.retention ?? [],
+      forget: (repositories) => this.#forget(repositories),
+      onEvicted: () => metrics.evicted("disk"),
+      log,
     });
     this.#registryServer = createRegistryServer({
       registry: new PolicyGate(this.#cache, () => this.#policy.assessor),
@@ -116,6 +126,13 @@ export class App implements AsyncDisposable {
       metrics,
       tokenFile: () => this.#settings.adminTokenFile,
       reload: options.reload,
+      store: {
+        purge: (target, isDryRun) => this.#upkeep.purge(target, isDryRun),
+        startScrub: (asked) => this.#upkeep.startScrub(asked),
+        scrub: () => this.#upkeep.scrub,
+        settings: () => this.#settings,
+        now,
+      },
       readiness: () =>
         readiness.report({
           upstreams: this.#upstreams.health(),
@@ -235,6 +252,7 @@ export class App implements AsyncDisposable {
     this.#readiness.isDraining = true;
     this.#registryServer.server.closeAllConnections();
     await this.#registryServer.close();
+    await this.#upkeep[Symbol.asyncDispose]();
     await this.#policy[Symbol.asyncDispose]();
     await this.#clients?.[Symbol.asyncDispose]();
     await this.#cache[Symbol.asyncDispose]();
@@ -245,6 +263,18 @@ export class App implements AsyncDisposable {
     await this.#upstreams.destroy();
     await this.#adminServer.close();
     await this.#disk[Symbol.asyncDispose]();
+  }
+
+  /** What was removed from the store; verdicts on it are reached anew, from what is found then. */
+  async #forget(repositories: ReadonlySet<string>): Promise<void> {
+    this.#cache.forget(repositories);
+    const settings = this.#settings;
+    if (settings.policy !== undefined) {
+      const take = await this.#policy.prepare(settings);
+      if (settings === this.#settings) {
+        take();
+      }
+    }
   }
 
   #createUpstreams(settings: Settings): UpstreamSet {

@@ -438,8 +438,6 @@ export const AIR_GAP_LIMITS = {
   scratchBytesMax: 268_435_456,
   /** Of the store: when a file needs more, eviction would undo its import while it runs. */
   storeShareMax: 0.8,
-  /** A bar is drawn this often; lines come at each tenth. */
-  progressMs: 100,
 } as const;
 
 /** What is held, and how it goes again: retention, purge and scrub. */

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { Command, CommanderError } from "commander";
 import packageJson from "../package.json" with { type: "json" };
+import type { ExportOptions } from "./cli/export.ts";
 import { ConfigError } from "./config/errors.ts";
 
 // V8 would grow the nursery to 32 MiB at the start and keep it: measured, that buys nothing here.
@@ -95,9 +96,80 @@ function commandLine(exitWith: (code: number) => void): Command {
       exitWith(await explain(image, options));
     });
 
+  addPurge(program, exitWith);
+  addScrub(program, exitWith);
+  addAirGap(program, exitWith);
   addHosts(program, exitWith);
   addVerifyBundle(program, exitWith);
   return program;
+}
+
+function addPurge(program: Command, exitWith: (code: number) => void): void {
+  program
+    .command("purge")
+    .description("remove from the store what is held of an image, of a registry, or for too long")
+    .argument(
+      "[image]",
+      "team.example/app, team.example/app:v1, …@sha256:…; * and ** are wildcards",
+    )
+    .option("--upstream <name>", "all that is held of a registry")
+    .option("--older-than <age>", "what was not used for so long: 30d, 12h")
+    .option("--config <file>", "configuration; without it, the store is ./data")
+    .option("--dry-run", "remove nothing: say what would be")
+    .option("--admin <url>", "the admin API of a running proxy; without it, whoever uses the store")
+    .option("--token-file <file>", "the token of its adminTokenFile")
+    .option("--json", "print JSON")
+    .action(async (image: string | undefined, options: object, command: Command) => {
+      const { purge } = await import("./cli/purge.ts");
+      exitWith(await purge(image, options, (message) => command.error(message)));
+    });
+}
+
+function addScrub(program: Command, exitWith: (code: number) => void): void {
+  program
+    .command("scrub")
+    .description("hash again all that the store holds, and put aside what is damaged")
+    .option("--config <file>", "configuration; without it, the store is ./data")
+    .option("--rate <bytes>", "bytes a second: 100MiB (default: 50MB)")
+    .option("--dry-run", "put nothing aside: say what is damaged")
+    .option("--admin <url>", "the admin API of a running proxy; without it, whoever uses the store")
+    .option("--token-file <file>", "the token of its adminTokenFile")
+    .option("--json", "print JSON")
+    .action(async (options: object, command: Command) => {
+      const { scrub } = await import("./cli/scrub.ts");
+      exitWith(await scrub(options, (message) => command.error(message)));
+    });
+}
+
+function addAirGap(program: Command, exitWith: (code: number) => void): void {
+  program
+    .command("export")
+    .description("write images with their signatures into one file, to be carried to another site")
+    .argument("<image...>", "registry.k8s.io/pause:3.9, ghcr.io/acme/app@sha256:…")
+    .requiredOption(
+      "-o, --output <file>",
+      "the file, an OCI image layout in a tar archive; - is stdout",
+    )
+    .option("--config <file>", "configuration; without it, the public registries and no policy")
+    .option("--platform <os/arch>", "only this platform of an index; repeatable", append)
+    .option("--no-signatures", "leave out signatures, attestations and all other referrers")
+    .option("--json", "print JSON")
+    .action(async (images: string[], options: ExportOptions, command: Command) => {
+      const { exportImages } = await import("./cli/export.ts");
+      exitWith(await exportImages(images, options, (message) => command.error(message)));
+    });
+
+  program
+    .command("import")
+    .description("fill the store from such a file, so that it is served without the registries")
+    .argument("<file>", "an OCI image layout, as a tar archive or a folder")
+    .option("--config <file>", "configuration; without it, the public registries and no policy")
+    .option("--dry-run", "only say what would be imported, and what is refused")
+    .option("--json", "print JSON")
+    .action(async (file: string, options: object) => {
+      const { importImages } = await import("./cli/import.ts");
+      exitWith(await importImages(file, options));
+    });
 }
 
 function addHosts(program: Command, exitWith: (code: number) => void): void {

@@ -42,6 +42,18 @@ export interface StorageSettings {
   readonly disk: DiskSettings;
   /** When what is read from the store is hashed again: at a blob's first full read, or not. */
   readonly verifyReads: "first" | "always" | "never";
+  /** What is kept of which repositories: the first that matches decides. Undefined: all, as long as there is room. */
+  readonly retention?: readonly RetentionSettings[];
+}
+
+/** At least one of unusedDays and keepTags. */
+export interface RetentionSettings {
+  /** Globs over the canonical `upstream/repository`. */
+  readonly match: readonly string[];
+  readonly unusedDays?: number;
+  readonly keepTags?: number;
+  /** Globs over the tags that keepTags counts; undefined: all. */
+  readonly tags?: readonly string[];
 }
 
 export interface DiskSettings {

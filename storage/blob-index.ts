@@ -27,6 +27,8 @@ interface Statements {
   readonly use: StatementSync;
   readonly oldest: StatementSync;
   readonly between: StatementSync;
+  readonly after: StatementSync;
+  readonly unused: StatementSync;
 }
 
 /**
@@ -53,6 +55,12 @@ export class BlobIndex {
         oldest: db.prepare("SELECT digest, size FROM blobs ORDER BY used_at LIMIT ? OFFSET ?"),
         between: db.prepare(
           "SELECT digest FROM blobs WHERE digest >= ? AND digest < ? AND added_at < ?",
+        ),
+        after: db.prepare(
+          "SELECT digest, size FROM blobs WHERE digest > ? ORDER BY digest LIMIT ?",
+        ),
+        unused: db.prepare(
+          "SELECT digest, size FROM blobs WHERE used_at < ? ORDER BY used_at LIMIT ? OFFSET ?",
         ),
       };
       const sums = db.prepare("SELECT total(size) AS bytes, count(*) AS count FROM blobs").get();
@@ -119,11 +127,18 @@ export class BlobIndex {
   /** The least recently used blobs, oldest first. */
   oldest(limit: number, offset: number): readonly IndexedBlob[] {
     this.flush();
-    const rows = this.#database.use(() => this.#statements?.oldest.all(limit, offset)) ?? [];
-    return rows.map((row) => ({
-      digest: String(row["digest"]) as Digest,
-      sizeBytes: Number(row["size"]),
-    }));
+    return blobsOf(this.#database.use(() => this.#statements?.oldest.all(limit, offset)));
+  }
+
+  /** Those that were last used before `beforeMs`, oldest first, but the first `offset` of them. */
+  unused(beforeMs: number, limit: number, offset: number): readonly IndexedBlob[] {
+    this.flush();
+    return blobsOf(this.#database.use(() => this.#statements?.unused.all(beforeMs, limit, offset)));
+  }
+
+  /** In the order of their digests; "" comes before the first. */
+  after(digest: string, limit: number): readonly IndexedBlob[] {
+    return blobsOf(this.#database.use(() => this.#statements?.after.all(digest, limit)));
   }
 
   /** Digests from `first` up to and without `end` that were added before `beforeMs`. */
@@ -132,4 +147,11 @@ export class BlobIndex {
       this.#database.use(() => this.#statements?.between.all(first, end, beforeMs)) ?? [];
     return rows.map((row) => String(row["digest"]) as Digest);
   }
+}
+
+function blobsOf(rows: readonly Readonly<Record<string, unknown>>[] = []): IndexedBlob[] {
+  return rows.map((row) => ({
+    digest: String(row["digest"]) as Digest,
+    sizeBytes: Number(row["size"]),
+  }));
 }

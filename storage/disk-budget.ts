@@ -56,6 +56,11 @@ export class DiskBudget {
     };
   }
 
+  /** Whether somebody is reading it. */
+  isPinned(digest: Digest): boolean {
+    return this.#pins.has(digest);
+  }
+
   /**
    * Room for a blob that is about to be written, until it is disposed of.
    *

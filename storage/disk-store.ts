@@ -86,7 +86,7 @@ export class DiskStore implements BlobStore {
     const size = await this.#sizeOf(handle, digest);
     if (size !== expected.sizeBytes) {
       await handle.close();
-      await this.#quarantine(digest);
+      await this.quarantine(digest);
       return;
     }
     this.#index.used(digest, this.#now());
@@ -100,7 +100,7 @@ export class DiskStore implements BlobStore {
       pool: this.#pool,
       verify: isWhole && this.#mustVerify(digest),
       onVerified: () => this.#verified.set(digest, true),
-      onCorrupt: () => this.#quarantine(digest),
+      onCorrupt: () => this.quarantine(digest),
       onFailed: (error) => {
         this.#unreadable.set(digest, true);
         this.#events.failed("read", reasonOf(error), error);
@@ -188,8 +188,8 @@ export class DiskStore implements BlobStore {
     return this.#verifyReads === "always";
   }
 
-  /** Out of the way first, so that the next request fetches it anew. */
-  async #quarantine(digest: Digest): Promise<void> {
+  /** What differs from its name goes out of the way, so that the next request fetches it anew. */
+  async quarantine(digest: Digest): Promise<void> {
     this.#events.corruption();
     this.#verified.delete(digest);
     this.#index.remove(digest);

@@ -7,6 +7,9 @@ import { listFolder, removeLeftovers, scanDisk } from "./disk-scan.ts";
 import { DiskStore } from "./disk-store.ts";
 import type { EvidenceStore } from "./evidence-store.ts";
 import type { MetadataStore } from "./metadata-store.ts";
+import { Purger } from "./purge.ts";
+import { NameUses } from "./retention-uses.ts";
+import { Scrubber } from "./scrub.ts";
 import { EVIDENCE_SCHEMA, SqliteEvidence } from "./sqlite-evidence.ts";
 import { METADATA_SCHEMA, SqliteMetadata } from "./sqlite-metadata.ts";
 import type { StoreEvents } from "./store-events.ts";
@@ -17,6 +20,8 @@ const SCHEMA = BLOB_INDEX_SCHEMA + METADATA_SCHEMA + EVIDENCE_SCHEMA;
 const EVIDENCE_BYTES_MAX = 268_435_456;
 /** Uses and limits are looked after this often, in milliseconds. */
 const UPKEEP_MS = 1000;
+/** Uses of names count in days: they are written this seldom, in milliseconds. */
+const NAME_USES_MS = 60_000;
 
 export interface DiskOptions {
   readonly path: string;
@@ -33,6 +38,10 @@ export interface Disk extends AsyncDisposable {
   readonly blobs: BlobStore;
   readonly metadata: MetadataStore;
   readonly evidence: EvidenceStore;
+  /** Told of each use of a tag, or of a digest of a repository. */
+  readonly uses: Pick<NameUses, "used">;
+  readonly purger: Purger;
+  readonly scrubber: Scrubber;
   /** A new limit; what is too much is evicted within a second. */
   limit(maxBytes: number): void;
   /** What is held, as far as the index knows. */
@@ -72,12 +81,23 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
     budget.enforce().catch((error: unknown) => events.failed("evict", reasonOf(error), error));
   }, UPKEEP_MS);
   upkeep.unref();
+  const metadata = new SqliteMetadata(database, now);
+  const uses = new NameUses(database);
+  const nameUses = setInterval(() => {
+    uses.flushSlowly().catch((error: unknown) => events.failed("metadata", "unknown", error));
+  }, NAME_USES_MS);
+  nameUses.unref();
+  const isPinned = budget.isPinned.bind(budget);
+  const quarantine = blobs.quarantine.bind(blobs);
 
   let isOpen = true;
   return {
     blobs,
-    metadata: new SqliteMetadata(database),
+    metadata,
     evidence: new SqliteEvidence(database, options.evidenceBytesMax ?? EVIDENCE_BYTES_MAX),
+    uses,
+    purger: new Purger({ database, index, uses, store: blobs, isPinned, now }),
+    scrubber: new Scrubber({ index, layout, events, quarantine }),
     limit: (maxBytes) => {
       budget.maxBytes = maxBytes;
     },
@@ -88,9 +108,11 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
       }
       isOpen = false;
       clearInterval(upkeep);
+      clearInterval(nameUses);
       stop.abort();
       await scanned;
       index.flush();
+      uses.flush();
       database[Symbol.dispose]();
       lock?.[Symbol.dispose]();
     },

@@ -3,6 +3,18 @@ import type { Digest } from "./digest.ts";
 /** `docker.io/library/alpine`: the canonical upstream and the repository. */
 export type RepositoryName = string;
 
+const PROVED_SUFFIX = " proved";
+
+/** Under which name that is kept which the registry itself has confirmed of a repository. */
+export function provedName(repository: RepositoryName): RepositoryName {
+  return repository + PROVED_SUFFIX;
+}
+
+/** The repository that something is kept of, whichever of its names it is kept under. */
+export function repositoryOf(name: RepositoryName): RepositoryName {
+  return name.endsWith(PROVED_SUFFIX) ? name.slice(0, -PROVED_SUFFIX.length) : name;
+}
+
 export interface TagRecord {
   readonly digest: Digest;
   /** When the upstream last confirmed it, in milliseconds since the epoch. */

@@ -8,6 +8,7 @@ import type {
   TagMove,
   TagRecord,
 } from "./metadata-store.ts";
+import { addUses } from "./retention-uses.ts";
 
 export const METADATA_SCHEMA = `
   CREATE TABLE IF NOT EXISTS tags (
@@ -35,14 +36,14 @@ export const METADATA_SCHEMA = `
 `;
 
 const PUT_TAG = `
-  INSERT INTO tags (repository, tag, digest, checked_at) VALUES (?, ?, ?, ?)
+  INSERT INTO tags (repository, tag, digest, checked_at, used_at) VALUES (?, ?, ?, ?, ?)
   ON CONFLICT DO UPDATE SET digest = excluded.digest, checked_at = excluded.checked_at`;
 const PUT_HISTORY = `
   INSERT INTO tag_history (repository, tag, digest, first_at, last_at) VALUES (?, ?, ?, ?, ?)
   ON CONFLICT DO UPDATE SET last_at = excluded.last_at`;
 const PUT_CONTENT = `
-  INSERT INTO contents (repository, digest, size, media_type) VALUES (?, ?, ?, ?)
-  ON CONFLICT DO UPDATE SET
+  INSERT INTO contents (repository, digest, size, media_type, used_at) VALUES (?, ?, ?, ?, ?)
+  ON CONFLICT DO UPDATE SET used_at = excluded.used_at,
     size = coalesce(excluded.size, size), media_type = coalesce(excluded.media_type, media_type)`;
 
 interface Statements {
@@ -59,11 +60,14 @@ interface Statements {
 /** Names in node:sqlite. Reads take microseconds, so they are not moved off the main thread. */
 export class SqliteMetadata implements MetadataStore {
   readonly #database: Database;
+  readonly #now: () => number;
   #statements: Statements | undefined;
 
-  constructor(database: Database) {
+  constructor(database: Database, now: () => number) {
     this.#database = database;
+    this.#now = now;
     database.whenOpen((db) => {
+      addUses(db, now());
       this.#statements = {
         getTag: db.prepare("SELECT digest, checked_at FROM tags WHERE repository = ? AND tag = ?"),
         putTag: db.prepare(PUT_TAG),
@@ -103,7 +107,7 @@ export class SqliteMetadata implements MetadataStore {
         undefined;
     const { digest, checkedAtMs } = record;
     this.#database.transaction(() => {
-      this.#statements?.putTag.run(repository, tag, digest, checkedAtMs);
+      this.#statements?.putTag.run(repository, tag, digest, checkedAtMs, checkedAtMs);
       this.#statements?.putHistory.run(repository, tag, digest, checkedAtMs, checkedAtMs);
     });
     if (isMove) {
@@ -135,9 +139,10 @@ export class SqliteMetadata implements MetadataStore {
   }
 
   async putContents(repository: RepositoryName, records: readonly ContentRecord[]): Promise<void> {
+    const nowMs = this.#now();
     this.#database.transaction(() => {
-      for (const { digest, sizeBytes, mediaType } of records) {
-        this.#statements?.putContent.run(repository, digest, sizeBytes ?? null, mediaType ?? null);
+      for (const { digest, sizeBytes = null, mediaType = null } of records) {
+        this.#statements?.putContent.run(repository, digest, sizeBytes, mediaType, nowMs);
       }
     });
   }

@@ -64,6 +64,17 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | "all">> = {
     "server",
     "storage",
   ],
+  // Files that carry images: pulled like by any client, and a file in place of a registry.
+  "server/air-gap": [
+    "server/http",
+    "server/policy",
+    "server/cache",
+    "server/upstream",
+    "server/credentials",
+    "server/oci",
+    "server",
+    "storage",
+  ],
   "server/cache": ["server/upstream", "server/oci", "server", "storage"],
   "server/upstream": ["server/credentials", "server/oci", "server", "storage"],
   "server/credentials": ["server"],

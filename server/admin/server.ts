@@ -3,6 +3,10 @@ import { fastify } from "fastify";
 import { CLIENT_LIMITS } from "../limits.ts";
 import type { Metrics } from "../metrics.ts";
 import { AdminGuard } from "./guard.ts";
+import type { PurgeRouteOptions } from "./purge-routes.ts";
+import { addPurgeRoutes } from "./purge-routes.ts";
+import type { ScrubRouteOptions } from "./scrub-routes.ts";
+import { addScrubRoutes } from "./scrub-routes.ts";
 
 /** What readiness looks at. Trouble of others is degraded, never unready. */
 export interface Readiness {
@@ -18,6 +22,8 @@ export interface AdminServerOptions {
   readonly tokenFile: () => string | undefined;
   /** Reads the configuration again; undefined where there is none to be read. */
   readonly reload: (() => Promise<"applied" | "refused" | "unchanged">) | undefined;
+  /** Removing and looking through what is held; undefined where nothing is. */
+  readonly store?: Omit<PurgeRouteOptions & ScrubRouteOptions, "protect">;
 }
 
 /** Health and metrics, on a port of their own so that pulls cannot starve them. */
@@ -43,8 +49,12 @@ export function createAdminServer(options: AdminServerOptions): FastifyInstance 
   app.get("/metrics", async (_request, reply) =>
     reply.type(metrics.registry.contentType).send(await metrics.expose()),
   );
+  const { protect } = new AdminGuard(options.tokenFile);
+  if (options.store !== undefined) {
+    addPurgeRoutes(app, { ...options.store, protect });
+    addScrubRoutes(app, { ...options.store, protect });
+  }
   if (reload !== undefined) {
-    const { protect } = new AdminGuard(options.tokenFile);
     app.post("/api/v1/reload", { onRequest: protect }, async (_request, reply) => {
       const outcome = await reload();
       return reply.code(outcome === "refused" ? 422 : 200).send({

@@ -1,6 +1,6 @@
 import type { BlobStore } from "../../storage/blob-store.ts";
 import type { Digest } from "../../storage/digest.ts";
-import type { MetadataStore } from "../../storage/metadata-store.ts";
+import type { MetadataStore, RepositoryName } from "../../storage/metadata-store.ts";
 import { reasonOf } from "../../storage/store-events.ts";
 import type { Metrics } from "../metrics.ts";
 import type { TagsPage } from "../upstream/upstream.ts";
@@ -55,11 +55,15 @@ export interface CacheOptions {
   readonly metrics: Metrics;
   /** Something was not stored or not read; the pull went on without it. */
   readonly onStoreFailed: (operation: "open" | "write", error: unknown) => void;
+  /** A tag, or a digest of a repository, was asked for and is there. */
+  readonly onUse?: (repository: RepositoryName, name: string, atMs: number) => void;
   readonly now?: () => number;
 }
 
 /** The whole of server/cache behind one face. */
 export class Cache implements Registry, Lookups, AsyncDisposable {
+  readonly #options: CacheOptions;
+  readonly #contents: Contents;
   readonly #manifests: ManifestCache;
   readonly #tags: TagCache;
   readonly #blobs: BlobCache;
@@ -74,6 +78,8 @@ export class Cache implements Registry, Lookups, AsyncDisposable {
       options.onStoreFailed(operation, error);
     };
     const contents = new Contents(metadata);
+    this.#options = options;
+    this.#contents = contents;
     const negative = new NegativeCache(now);
     this.#negative = negative;
     const shared = { store, contents, negative, metrics, onStoreFailed, now };
@@ -86,23 +92,35 @@ export class Cache implements Registry, Lookups, AsyncDisposable {
 
   peekManifest(source: Source, digest: Digest): FoundManifest | undefined {
     const manifest = this.#manifests.peek(source, digest);
+    if (manifest !== undefined) {
+      this.#used(source, digest);
+    }
     return manifest && { manifest, outcome: "hit" };
   }
 
-  manifestByDigest(source: Source, digest: Digest): Promise<FoundManifest> {
-    return this.#manifests.get(source, digest);
+  async manifestByDigest(source: Source, digest: Digest): Promise<FoundManifest> {
+    const found = await this.#manifests.get(source, digest);
+    this.#used(source, digest);
+    return found;
   }
 
-  manifestByTag(source: Source, tag: string): Promise<FoundTag> {
-    return this.#tags.get(source, tag);
+  async manifestByTag(source: Source, tag: string): Promise<FoundTag> {
+    const found = await this.#tags.get(source, tag);
+    this.#used(source, tag);
+    this.#used(source, found.manifest.digest);
+    return found;
   }
 
-  statBlob(source: Source, digest: Digest): Promise<BlobStat> {
-    return this.#blobs.stat(source, digest);
+  async statBlob(source: Source, digest: Digest): Promise<BlobStat> {
+    const found = await this.#blobs.stat(source, digest);
+    this.#used(source, digest);
+    return found;
   }
 
-  openBlob(source: Source, digest: Digest, ask: BlobAsk): Promise<OpenBlob> {
-    return this.#blobs.open(source, digest, ask);
+  async openBlob(source: Source, digest: Digest, ask: BlobAsk): Promise<OpenBlob> {
+    const found = await this.#blobs.open(source, digest, ask);
+    this.#used(source, digest);
+    return found;
   }
 
   tags(source: Source, page: PageRequest): Promise<FoundList<TagsPage>> {
@@ -132,8 +150,20 @@ export class Cache implements Registry, Lookups, AsyncDisposable {
     this.#negative.clear();
   }
 
+  /** All of these repositories that is in memory: the store has forgotten what was there. */
+  forget(repositories: ReadonlySet<RepositoryName>): void {
+    for (const kept of [this.#contents, this.#manifests, this.#referrers, this.#tagLists]) {
+      kept.forget(repositories);
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#blobs.close();
+  }
+
+  #used(source: Source, name: string): void {
+    const { onUse, now = Date.now } = this.#options;
+    onUse?.(nameOf(source), name, now());
   }
 }
 

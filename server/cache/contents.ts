@@ -1,7 +1,9 @@
 import { LRUCache } from "lru-cache";
 import type { Digest } from "../../storage/digest.ts";
-import type { ContentRecord, MetadataStore } from "../../storage/metadata-store.ts";
+import type { ContentRecord, MetadataStore, RepositoryName } from "../../storage/metadata-store.ts";
+import { provedName as provedNameOf } from "../../storage/metadata-store.ts";
 import { CACHE_LIMITS } from "../limits.ts";
+import { forgetKeys } from "./forget.ts";
 import type { Source } from "./source.ts";
 import { nameOf } from "./source.ts";
 
@@ -62,6 +64,12 @@ export class Contents {
     await this.#add(nameOf(source), records);
   }
 
+  /** All of these repositories that is in memory. */
+  forget(repositories: ReadonlySet<RepositoryName>): void {
+    forgetKeys(this.#recent, repositories);
+    forgetKeys(this.#disputed, repositories);
+  }
+
   async #get(name: string, digest: Digest): Promise<ContentRecord | undefined> {
     const key = `${name}@${digest}`;
     const recent = this.#recent.get(key);
@@ -108,5 +116,5 @@ export class Contents {
 /** Apart from what manifests say, so that a change of access leaves nothing believed too much. */
 function provedName(source: Source): string {
   const name = nameOf(source);
-  return source.upstream.hasOwnRights ? `${name} proved` : name;
+  return source.upstream.hasOwnRights ? provedNameOf(name) : name;
 }

@@ -1,8 +1,10 @@
 import { LRUCache } from "lru-cache";
+import type { RepositoryName } from "../../storage/metadata-store.ts";
 import { RegistryError } from "../errors.ts";
 import { CACHE_LIMITS } from "../limits.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { within } from "../within.ts";
+import { forgetKeys } from "./forget.ts";
 import { freshnessOf } from "./freshness.ts";
 import type { NegativeCache } from "./negative-cache.ts";
 import { SingleFlight } from "./single-flight.ts";
@@ -54,6 +56,11 @@ export class ListCache<T extends object> {
       return { list: await asked, outcome: "miss", staleBecause: undefined };
     }
     return await this.#orStale(kept, asked, upstream.name);
+  }
+
+  /** All of these repositories that is in memory. */
+  forget(repositories: ReadonlySet<RepositoryName>): void {
+    forgetKeys(this.#kept, repositories);
   }
 
   /** As it is with tags: "broken" and "slow" are covered, "no" is not. */

@@ -2,6 +2,7 @@ import { LRUCache } from "lru-cache";
 import type { BlobStore } from "../../storage/blob-store.ts";
 import type { Digest } from "../../storage/digest.ts";
 import { algorithmOf, digestOf } from "../../storage/digest.ts";
+import type { RepositoryName } from "../../storage/metadata-store.ts";
 import type { Decision } from "../decision.ts";
 import { RegistryError } from "../errors.ts";
 import { CACHE_LIMITS, UPSTREAM_LIMITS } from "../limits.ts";
@@ -10,6 +11,7 @@ import { parseManifest } from "../oci/manifest.ts";
 import { MEDIA_TYPES } from "../oci/media-types.ts";
 import type { FetchedManifest } from "../upstream/upstream.ts";
 import type { Contents } from "./contents.ts";
+import { forgetKeys } from "./forget.ts";
 import { readHeld, writeHeld } from "./held-bytes.ts";
 import type { NegativeCache } from "./negative-cache.ts";
 import { SingleFlight } from "./single-flight.ts";
@@ -68,6 +70,11 @@ export class ManifestCache {
     return await this.#flights.run(`${askedAs(source)}@${digest}`, () =>
       this.#find(source, digest),
     );
+  }
+
+  /** All of these repositories that is in memory. */
+  forget(repositories: ReadonlySet<RepositoryName>): void {
+    forgetKeys(this.#memory, repositories);
   }
 
   /** What can be served without asking the upstream. */

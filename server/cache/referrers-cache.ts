@@ -1,5 +1,6 @@
 import type { Digest } from "../../storage/digest.ts";
 import { algorithmOf, hexOf, isDigest } from "../../storage/digest.ts";
+import type { RepositoryName } from "../../storage/metadata-store.ts";
 import { RegistryError } from "../errors.ts";
 import type { FoundList } from "./list-cache.ts";
 import { ListCache } from "./list-cache.ts";
@@ -60,6 +61,11 @@ export class ReferrersCache {
     }
     const manifest = await this.#tags.getNow(source, referrersTagOf(digest), signal);
     return manifest === undefined ? [] : listOf(manifest).filter(isDescriptor);
+  }
+
+  /** All of these repositories that is in memory. */
+  forget(repositories: ReadonlySet<RepositoryName>): void {
+    this.#lists.forget(repositories);
   }
 
   async #ask(source: Source, digest: Digest): Promise<readonly ReferrerDescriptor[]> {

@@ -8,7 +8,9 @@ import { ConfigDocument, readDocument } from "./document.ts";
 import type { ConfigDraft } from "./draft.ts";
 import { ConfigError } from "./errors.ts";
 import { readPolicy } from "./policy.ts";
+import type { MatchContext } from "./policy-matches.ts";
 import { parseBytes } from "./quantities.ts";
+import { readRetention } from "./retention.ts";
 import { ConfigScope } from "./scope.ts";
 import { checkShape } from "./shape.ts";
 import { readTrust } from "./trust.ts";
@@ -67,7 +69,7 @@ function readSettings(scope: ConfigScope, draft: ConfigDraft): Settings {
     admin: readAddress(scope, "admin", draft) ?? DEFAULT_ADMIN,
     ...(adminTokenFile !== undefined && { adminTokenFile }),
     ...(tls !== undefined && { tls }),
-    storage: readStorage(scope, draft.storage),
+    storage: readStorage({ scope, upstreams }, draft.storage),
     defaultUpstream: readDefaultUpstream(scope, draft, upstreams),
     upstreams,
     credentials: readCredentials(scope, draft.credentials),
@@ -102,7 +104,8 @@ function readTls(scope: ConfigScope, tls: ConfigDraft["tls"]): TlsSettings | und
   return { certFile, keyFile, ...(clientCaFile !== undefined && { clientCaFile }) };
 }
 
-function readStorage(scope: ConfigScope, storage: ConfigDraft["storage"]): StorageSettings {
+function readStorage(context: MatchContext, storage: ConfigDraft["storage"]): StorageSettings {
+  const { scope } = context;
   const maxBytes = parseBytes(storage?.disk?.maxBytes ?? DEFAULT_MAX_BYTES);
   if (maxBytes === undefined || maxBytes < MAX_BYTES_MIN) {
     scope.mismatch(["storage", "disk", "maxBytes"], "a size from 1MiB on that is exact in bytes");
@@ -110,6 +113,9 @@ function readStorage(scope: ConfigScope, storage: ConfigDraft["storage"]): Stora
   return {
     disk: { path: scope.path(storage?.disk?.path ?? DEFAULT_DATA), maxBytes: maxBytes ?? 0 },
     verifyReads: storage?.verifyReads ?? "first",
+    ...(storage?.retention !== undefined && {
+      retention: readRetention(context, storage.retention),
+    }),
   };
 }
 

@@ -17,6 +17,7 @@ export interface ConfigDraft {
   readonly storage?: {
     readonly disk?: { readonly path?: string; readonly maxBytes?: number | string };
     readonly verifyReads?: "first" | "always" | "never";
+    readonly retention?: readonly (RetentionDraft | undefined)[];
   };
   readonly defaultUpstream?: string;
   readonly upstreams?: Readonly<Record<string, UpstreamDraft>>;
@@ -26,6 +27,13 @@ export interface ConfigDraft {
   readonly trust?: TrustDraft;
   readonly audit?: "stdout" | AuditDraft;
   readonly accessLog?: "stdout" | { readonly file?: string };
+}
+
+export interface RetentionDraft {
+  readonly match?: ListDraft;
+  readonly unusedDays?: number;
+  readonly keepTags?: number;
+  readonly tags?: ListDraft;
 }
 
 export interface UpstreamDraft {

@@ -14,13 +14,18 @@ export function effectiveConfig(settings: Settings): string {
 export function effectiveValues(settings: Settings): Readonly<Record<string, unknown>> {
   const { listen, admin, tls, storage, defaultUpstream, credentials, accessLog } = settings;
   const { adminTokenFile, clients, policy, trust, audit } = settings;
-  const { path, maxBytes } = storage.disk;
+  const { verifyReads, retention, disk } = storage;
+  const { path, maxBytes } = disk;
   return {
     listen: formatAddress(listen),
     admin: formatAddress(admin),
     ...(adminTokenFile !== undefined && { adminTokenFile }),
     ...(tls !== undefined && { tls }),
-    storage: { disk: { path, maxBytes: formatBytes(maxBytes) }, verifyReads: storage.verifyReads },
+    storage: {
+      disk: { path, maxBytes: formatBytes(maxBytes) },
+      verifyReads,
+      ...(retention !== undefined && { retention }),
+    },
     ...(defaultUpstream !== undefined && { defaultUpstream }),
     upstreams: Object.fromEntries(settings.upstreams.map(printableUpstream)),
     ...(Object.keys(credentials).length > 0 && { credentials }),

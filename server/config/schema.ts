@@ -7,6 +7,7 @@ import { AUTH_SCHEMA, CREDENTIALS_SCHEMA } from "./credentials-schema.ts";
 import type { ConfigDraft } from "./draft.ts";
 import { POLICY_SCHEMA, TRUST_SCHEMA } from "./policy-schema.ts";
 import { BYTES_PATTERN } from "./quantities.ts";
+import { RETENTION_SCHEMA } from "./retention.ts";
 
 // The configuration file. A title completes "expected …" in an error; descriptions, defaults and
 // examples are what editors show.
@@ -79,6 +80,7 @@ const Storage = Type.Object(
         default: "first",
       }),
     ),
+    retention: Type.Optional(RETENTION_SCHEMA),
   },
   { ...closed, description: "Where what was pulled is kept." },
 );
