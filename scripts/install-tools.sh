@@ -162,6 +162,7 @@ go_tool containerd-2 github.com/containerd/containerd/v2/cmd/containerd@v2.4.2
 go_tool ctr-2 github.com/containerd/containerd/v2/cmd/ctr@v2.4.2
 go_tool ecr-credential-provider k8s.io/cloud-provider-aws/cmd/ecr-credential-provider@v1.33.0
 go_tool cosign github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3
+go_tool versitygw github.com/versity/versitygw/cmd/versitygw@v1.8.0
 module_tool oras oras.land/oras v1.2.3 oras.land/oras/cmd/oras
 module_tool notation github.com/notaryproject/notation v1.3.2 github.com/notaryproject/notation/cmd/notation
 module_tool referrers-registry github.com/google/go-containerregistry v0.22.1 \

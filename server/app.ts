@@ -1,9 +1,6 @@
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
-import type { Disk } from "../storage/disk.ts";
-import { openDisk } from "../storage/disk.ts";
-import type { StoreEvents } from "../storage/store-events.ts";
 import { createAdminServer } from "./admin/server.ts";
 import type { AuditSink } from "./audit.ts";
 import { Audit } from "./audit.ts";
@@ -21,6 +18,7 @@ import { PolicyEngine } from "./policy/engine.ts";
 import { PolicyGate } from "./policy/gate.ts";
 import { Readiness } from "./readiness.ts";
 import type { Address, Settings } from "./settings.ts";
+import { Stores } from "./stores.ts";
 import { Upkeep } from "./upkeep.ts";
 import { UpstreamSet } from "./upstream/upstream-set.ts";
 
@@ -51,7 +49,7 @@ export class App implements AsyncDisposable {
   readonly metrics: Metrics;
   readonly #log: Logger;
   readonly #version: string;
-  readonly #disk: Disk;
+  readonly #stores: Stores;
   readonly #cache: Cache;
   readonly #policy: PolicyEngine;
   readonly #upkeep: Upkeep;
@@ -70,14 +68,15 @@ export class App implements AsyncDisposable {
 
   private constructor(options: AppOptions, parts: Parts) {
     const { settings, log, now = Date.now } = options;
-    const { metrics, disk, readiness } = parts;
+    const { metrics, stores, readiness } = parts;
+    const { disk, bucket } = stores;
     this.metrics = metrics;
     this.#now = now;
     this.#entitlements = new Entitlements(now);
     this.#log = log;
     this.#version = options.version;
     this.#settings = settings;
-    this.#disk = disk;
+    this.#stores = stores;
     this.#readiness = readiness;
     this.#upstreams = this.#createUpstreams(settings);
     this.#clients = parts.clients;
@@ -85,6 +84,8 @@ export class App implements AsyncDisposable {
     this.#cache = new Cache({
       store: disk.blobs,
       metadata: disk.metadata,
+      objects: bucket,
+      redirects: settings.storage.s3?.redirect === true,
       metrics,
       now,
       onUse: (repository, name, atMs) => disk.uses.used(repository, name, atMs),
@@ -104,6 +105,7 @@ export class App implements AsyncDisposable {
     });
     this.#upkeep = new Upkeep({
       disk,
+      behind: bucket === undefined ? [] : [bucket.blobs],
       retention: () => this.#settings.storage.retention ?? [],
       forget: (repositories) => this.#forget(repositories),
       onEvicted: () => metrics.evicted("disk"),
@@ -140,7 +142,6 @@ export class App implements AsyncDisposable {
         }),
     });
     metrics.build(options.version, "none");
-    metrics.watchStore("disk", () => disk.usage());
   }
 
   /** Listens on both ports, or throws and leaves nothing behind. */
@@ -148,19 +149,9 @@ export class App implements AsyncDisposable {
     const { settings, log } = options;
     const metrics = new Metrics();
     const readiness = new Readiness(Date.now);
-    const events: StoreEvents = {
-      evicted: () => metrics.evicted("disk"),
-      corruption: () => metrics.corruption("disk"),
-      failed: (operation, reason, cause) => {
-        metrics.storeError("disk", operation, reason);
-        readiness.storeFailed(cause);
-        log.warn({ err: cause, operation }, "the store failed");
-      },
-    };
-    const { disk: place, verifyReads } = settings.storage;
-    const disk = await openDisk({ ...place, verifyReads, events });
-    const clients = await createClients(options, disk);
-    const app = new App(options, { metrics, disk, readiness, clients });
+    const stores = await Stores.open(settings.storage, { metrics, readiness, log });
+    const clients = await createClients(options, stores);
+    const app = new App(options, { metrics, stores, readiness, clients });
     try {
       (await app.#policy.prepare(settings))();
       await listen(app.#adminServer, settings.admin);
@@ -205,7 +196,7 @@ export class App implements AsyncDisposable {
     this.#access = this.#createAccess();
     this.#cache.forgetFailures();
     await clientsBefore?.[Symbol.asyncDispose]();
-    this.#disk.limit(settings.storage.disk.maxBytes);
+    this.#stores.disk.limit(settings.storage.disk.maxBytes);
     for (const { name } of before.all) {
       if (upstreams.all.every((one) => one.name !== name)) {
         this.metrics.upstreamRemoved(name);
@@ -262,7 +253,7 @@ export class App implements AsyncDisposable {
     }
     await this.#upstreams.destroy();
     await this.#adminServer.close();
-    await this.#disk[Symbol.asyncDispose]();
+    await this.#stores[Symbol.asyncDispose]();
   }
 
   /** What was removed from the store; verdicts on it are reached anew, from what is found then. */
@@ -307,7 +298,7 @@ export class App implements AsyncDisposable {
 
 interface Parts {
   readonly metrics: Metrics;
-  readonly disk: Disk;
+  readonly stores: Stores;
   readonly readiness: Readiness;
   readonly clients: Clients | undefined;
 }
@@ -315,11 +306,14 @@ interface Parts {
 type ClientsContext = Pick<AppOptions, "settings" | "log" | "now">;
 
 /** A store that was opened is closed again when the clients cannot be read. */
-async function createClients(context: ClientsContext, disk: Disk): Promise<Clients | undefined> {
+async function createClients(
+  context: ClientsContext,
+  stores: Stores,
+): Promise<Clients | undefined> {
   try {
     return await openClients(context);
   } catch (error) {
-    await disk[Symbol.asyncDispose]();
+    await stores[Symbol.asyncDispose]();
     throw error;
   }
 }

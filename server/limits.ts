@@ -106,6 +106,8 @@ export const BUCKET_LIMITS = {
   knownMax: 200_000,
   /** A client that was sent there begins at once, and the url is checked when it does. */
   redirectSeconds: 300,
+  /** What a process that died left of its uploads costs money until then. */
+  sweepMs: 86_400_000,
 } as const;
 
 /** How log-ins towards registries are looked up. */

@@ -43,6 +43,8 @@ export interface StorageSettings {
   /** When what is read from the store is hashed again: at a blob's first full read, or not. */
   readonly verifyReads: "first" | "always" | "never";
   /** What is kept of which repositories: the first that matches decides. Undefined: all, as long as there is room. */
+  /** A bucket behind the disk. */
+  readonly s3?: S3Settings;
   readonly retention?: readonly RetentionSettings[];
 }
 
@@ -54,6 +56,18 @@ export interface RetentionSettings {
   readonly keepTags?: number;
   /** Globs over the tags that keepTags counts; undefined: all. */
   readonly tags?: readonly string[];
+}
+
+export interface S3Settings {
+  readonly bucket: string;
+  /** Empty, or ends with a slash. */
+  readonly prefix: string;
+  readonly region?: string;
+  /** An origin, of another S3 than Amazon's. */
+  readonly endpoint?: string;
+  readonly forcePathStyle: boolean;
+  /** Clients are sent to the bucket for large blobs. */
+  readonly redirect: boolean;
 }
 
 export interface DiskSettings {

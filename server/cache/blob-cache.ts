@@ -6,7 +6,10 @@ import { RegistryError } from "../errors.ts";
 import { FILL_LIMITS } from "../limits.ts";
 import type { ByteSource, Metrics } from "../metrics.ts";
 import { untilAborted } from "../until-aborted.ts";
+import type { Bucket } from "./bucket.ts";
+import { BucketFirst } from "./bucket.ts";
 import type { Contents } from "./contents.ts";
+import type { BlobOrigin } from "./download.ts";
 import { Fill } from "./fill.ts";
 import { FillGate } from "./fill-gate.ts";
 import type { FillReader } from "./fill-reader.ts";
@@ -44,6 +47,7 @@ export interface BlobCacheOptions {
   readonly store: BlobStore;
   readonly contents: Contents;
   readonly negative: NegativeCache;
+  readonly bucket?: Bucket | undefined;
   readonly metrics: Metrics;
   readonly onStoreFailed: (operation: "open" | "write", error: unknown) => void;
   readonly now: () => number;
@@ -89,6 +93,12 @@ export class BlobCache {
       }
       return { sizeBytes: held, outcome: "hit" };
     }
+    if (proved !== undefined) {
+      const kept = await this.#options.bucket?.sizeOf(digest);
+      if (kept !== undefined) {
+        return { sizeBytes: kept, outcome: "hit" };
+      }
+    }
     return { sizeBytes: await this.#prove(source, digest), outcome: "miss" };
   }
 
@@ -124,9 +134,8 @@ export class BlobCache {
     if (sizeBytes === undefined) {
       return;
     }
-    if ((await this.#options.contents.get(source, digest)) === undefined) {
-      await this.#prove(source, digest);
-    }
+    await this.#requireMember(source, digest);
+    this.#options.bucket?.keep(digest, sizeBytes);
     const range = choose(sizeBytes);
     try {
       const reader = await this.#options.store.open(digest, range);
@@ -153,7 +162,7 @@ export class BlobCache {
       const reader = fill.join();
       let isAdmitted = false;
       // All in, and only not durable yet: nothing more is asked of the upstream for it.
-      const outcome = fill.isVerified() ? "hit" : "miss";
+      const isIn = fill.isVerified();
       try {
         await this.#admit(source, fill);
         isAdmitted = true;
@@ -162,6 +171,7 @@ export class BlobCache {
         if (range !== undefined) {
           reader.select(range);
         }
+        const outcome = isIn || fill.isOwn ? "hit" : "miss";
         return new FollowedBlob(reader, { sizeBytes, range, outcome });
       } catch (error) {
         await reader[Symbol.asyncDispose]();
@@ -197,24 +207,36 @@ export class BlobCache {
 
   /** To know a digest is no right to it: the repository asked for must contain it, too. */
   async #admit(source: Source, fill: Fill): Promise<void> {
-    if (nameOf(fill.source) === nameOf(source)) {
-      return;
+    if (nameOf(fill.source) !== nameOf(source)) {
+      await this.#requireMember(source, fill.digest);
     }
-    if ((await this.#options.contents.get(source, fill.digest)) === undefined) {
-      await this.#prove(source, fill.digest);
+  }
+
+  async #requireMember(source: Source, digest: Digest): Promise<void> {
+    if ((await this.#options.contents.get(source, digest)) === undefined) {
+      await this.#prove(source, digest);
     }
   }
 
   #start(source: Source, digest: Digest, expectedBytes: number | undefined): Fill {
-    const { store, contents, negative, onStoreFailed, metrics } = this.#options;
+    const { store, contents, negative, onStoreFailed, metrics, bucket } = this.#options;
+    const origin: BlobOrigin =
+      bucket === undefined
+        ? source.upstream
+        : new BucketFirst(bucket, source.upstream, () => this.#requireMember(source, digest));
     const fill = new Fill({
       digest,
       source,
+      origin,
       expectedBytes,
       store,
       gate: this.#gate,
       onStoreFailed: (error) => onStoreFailed("write", error),
       onMismatch: () => {
+        if (origin.isOwn === true) {
+          bucket?.drop(digest).catch(() => undefined); // it says so itself
+          return;
+        }
         this.#noteMismatch(keyOf(source, digest));
         metrics.upstreamError(source.upstream.name, "mismatch");
       },
@@ -224,6 +246,7 @@ export class BlobCache {
       },
       onVerified: (sizeBytes) =>
         contents.add(source, [{ digest, sizeBytes, mediaType: undefined }]),
+      onCommitted: (sizeBytes) => bucket?.keep(digest, sizeBytes),
     });
     this.#fills.set(digest, fill);
     // The error reaches whoever waits for `opened`; here it is only remembered.

@@ -2,10 +2,13 @@ import type { BlobStore } from "../../storage/blob-store.ts";
 import type { Digest } from "../../storage/digest.ts";
 import type { MetadataStore, RepositoryName } from "../../storage/metadata-store.ts";
 import { reasonOf } from "../../storage/store-events.ts";
+import { UPSTREAM_LIMITS } from "../limits.ts";
 import type { Metrics } from "../metrics.ts";
 import type { TagsPage } from "../upstream/upstream.ts";
 import type { BlobAsk, BlobStat, OpenBlob } from "./blob-cache.ts";
 import { BlobCache } from "./blob-cache.ts";
+import type { ObjectStore } from "./bucket.ts";
+import { Bucket } from "./bucket.ts";
 import { Contents } from "./contents.ts";
 import type { FoundList } from "./list-cache.ts";
 import { ListCache } from "./list-cache.ts";
@@ -30,6 +33,8 @@ export interface Registry {
   manifestByTag(source: Source, tag: string): Promise<FoundTag>;
   statBlob(source: Source, digest: Digest): Promise<BlobStat>;
   openBlob(source: Source, digest: Digest, ask: BlobAsk): Promise<OpenBlob>;
+  /** Where a client may fetch it itself, with a url that is its right to it; undefined: from us. */
+  blobUrl(source: Source, digest: Digest): Promise<string | undefined>;
   tags(source: Source, page: PageRequest): Promise<FoundList<TagsPage>>;
   referrers(source: Source, digest: Digest): Promise<FoundList<readonly ReferrerDescriptor[]>>;
 }
@@ -52,6 +57,10 @@ export interface PageRequest {
 export interface CacheOptions {
   readonly store: BlobStore;
   readonly metadata: MetadataStore;
+  /** A bucket behind the store. */
+  readonly objects?: ObjectStore | undefined;
+  /** Clients are sent to the bucket. */
+  readonly redirects?: boolean;
   readonly metrics: Metrics;
   /** Something was not stored or not read; the pull went on without it. */
   readonly onStoreFailed: (operation: "open" | "write", error: unknown) => void;
@@ -69,6 +78,7 @@ export class Cache implements Registry, Lookups, AsyncDisposable {
   readonly #blobs: BlobCache;
   readonly #referrers: ReferrersCache;
   readonly #negative: NegativeCache;
+  readonly #bucket: Bucket | undefined;
   readonly #tagLists: ListCache<TagsPage>;
 
   constructor(options: CacheOptions) {
@@ -82,7 +92,11 @@ export class Cache implements Registry, Lookups, AsyncDisposable {
     this.#contents = contents;
     const negative = new NegativeCache(now);
     this.#negative = negative;
-    const shared = { store, contents, negative, metrics, onStoreFailed, now };
+    const { objects } = options;
+    this.#bucket =
+      objects && new Bucket({ objects, local: store, onFailed: options.onStoreFailed });
+    const bucket = this.#bucket;
+    const shared = { store, contents, negative, bucket, metrics, onStoreFailed, now };
     this.#manifests = new ManifestCache(shared);
     this.#blobs = new BlobCache(shared);
     this.#tags = new TagCache({ manifests: this.#manifests, metadata, negative, metrics, now });
@@ -123,6 +137,23 @@ export class Cache implements Registry, Lookups, AsyncDisposable {
     return found;
   }
 
+  /**
+   * Only what is too large to be a manifest, whatever size anybody has claimed: those are judged,
+   * and never leave our hands.
+   */
+  async blobUrl(source: Source, digest: Digest): Promise<string | undefined> {
+    if (this.#options.redirects !== true || this.#bucket === undefined) {
+      return;
+    }
+    const isMember = (await this.#contents.get(source, digest)) !== undefined;
+    const { manifestBytesMax } = UPSTREAM_LIMITS;
+    const url = isMember ? await this.#bucket.redirect(digest, manifestBytesMax) : undefined;
+    if (url !== undefined) {
+      this.#used(source, digest);
+    }
+    return url;
+  }
+
   tags(source: Source, page: PageRequest): Promise<FoundList<TagsPage>> {
     const { upstream, repository } = source;
     const key = `${nameOf(source)} tags ${page.pageSize ?? ""} ${page.last ?? ""}`;
@@ -159,6 +190,7 @@ export class Cache implements Registry, Lookups, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#blobs.close();
+    await this.#bucket?.[Symbol.asyncDispose]();
   }
 
   #used(source: Source, name: string): void {

@@ -1,9 +1,15 @@
 import type { Digest } from "../../storage/digest.ts";
 import { RegistryError } from "../errors.ts";
 import { FILL_LIMITS } from "../limits.ts";
-import type { BlobBody } from "../upstream/upstream.ts";
+import type { BlobBody, Upstream } from "../upstream/upstream.ts";
 import type { Source } from "./source.ts";
 import { nameOf } from "./source.ts";
+
+/** Where the bytes come from: the registry, or what stands in front of it. */
+export interface BlobOrigin extends Pick<Upstream, "openBlob"> {
+  /** They came from our own bucket, or some of them did. */
+  readonly isOwn?: boolean;
+}
 
 export interface DownloadSink {
   /** Bytes taken so far: where to go on after a break. */
@@ -18,13 +24,15 @@ export interface DownloadSink {
 export class Download {
   readonly #source: Source;
   readonly #digest: Digest;
+  readonly #origin: BlobOrigin;
   readonly #abort = new AbortController();
   #body: BlobBody | undefined;
   #resumeBody: (() => void) | undefined;
 
-  constructor(source: Source, digest: Digest) {
+  constructor(source: Source, digest: Digest, origin: BlobOrigin) {
     this.#source = source;
     this.#digest = digest;
+    this.#origin = origin;
   }
 
   get signal(): AbortSignal {
@@ -72,9 +80,9 @@ export class Download {
   }
 
   #openBody(offset: number, avoid: ReadonlySet<string>): Promise<BlobBody> {
-    const { upstream, repository } = this.#source;
+    const { repository } = this.#source;
     const { signal } = this.#abort;
-    return upstream.openBlob({ repository, digest: this.#digest, offset, avoid, signal });
+    return this.#origin.openBlob({ repository, digest: this.#digest, offset, avoid, signal });
   }
 
   async #pipe(sink: DownloadSink): Promise<void> {

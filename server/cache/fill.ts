@@ -5,6 +5,7 @@ import type { Digest } from "../../storage/digest.ts";
 import { algorithmOf, digestFrom, hasher } from "../../storage/digest.ts";
 import { RegistryError } from "../errors.ts";
 import { FILL_LIMITS } from "../limits.ts";
+import type { BlobOrigin } from "./download.ts";
 import { Download } from "./download.ts";
 import { FillBlocks } from "./fill-blocks.ts";
 import type { FillGate } from "./fill-gate.ts";
@@ -17,6 +18,7 @@ import { nameOf } from "./source.ts";
 export interface FillOptions {
   readonly digest: Digest;
   readonly source: Source;
+  readonly origin: BlobOrigin;
   /** What the descriptor said, when there is one. */
   readonly expectedBytes: number | undefined;
   readonly store: BlobStore;
@@ -28,6 +30,8 @@ export interface FillOptions {
   readonly onSizeDisputed: () => void;
   /** Everything that was to be known is proved, before the commit. */
   readonly onVerified: (sizeBytes: number) => Promise<void>;
+  /** It is in the store, for good. */
+  readonly onCommitted: (sizeBytes: number) => void;
 }
 
 /**
@@ -62,7 +66,7 @@ export class Fill implements Followed {
     this.#options = options;
     this.digest = options.digest;
     this.source = options.source;
-    this.#download = new Download(options.source, options.digest);
+    this.#download = new Download(options.source, options.digest, options.origin);
     this.#hash = hasher(algorithmOf(options.digest));
     const opened = Promise.withResolvers<number | undefined>();
     this.opened = opened.promise;
@@ -78,6 +82,11 @@ export class Fill implements Followed {
 
   get readers(): number {
     return this.#readers.size;
+  }
+
+  /** No registry is asked for it, so far. Known once it `opened`. */
+  get isOwn(): boolean {
+    return this.#options.origin.isOwn === true;
   }
 
   /** Whether all of it can still be had by somebody who comes now. */
@@ -253,6 +262,7 @@ export class Fill implements Followed {
     }
     try {
       await this.#writer.commit(this.blocks.received);
+      this.#options.onCommitted(this.blocks.received);
     } catch (error) {
       this.#options.onStoreFailed(error);
     }

@@ -10,6 +10,7 @@ import type { Metrics } from "../metrics.ts";
 import { parseManifest } from "../oci/manifest.ts";
 import { MEDIA_TYPES } from "../oci/media-types.ts";
 import type { FetchedManifest } from "../upstream/upstream.ts";
+import type { Bucket } from "./bucket.ts";
 import type { Contents } from "./contents.ts";
 import { forgetKeys } from "./forget.ts";
 import { readHeld, writeHeld } from "./held-bytes.ts";
@@ -36,6 +37,7 @@ export interface ManifestCacheOptions {
   readonly store: BlobStore;
   readonly contents: Contents;
   readonly negative: NegativeCache;
+  readonly bucket?: Bucket | undefined;
   readonly metrics: Metrics;
   readonly onStoreFailed: (operation: "open" | "write", error: unknown) => void;
 }
@@ -122,7 +124,9 @@ export class ManifestCache {
       return;
     }
     try {
-      const bytes = await readHeld(store, digest, UPSTREAM_LIMITS.manifestBytesMax);
+      const bytes =
+        (await readHeld(store, digest, UPSTREAM_LIMITS.manifestBytesMax)) ??
+        (await this.#fromBucket(digest));
       return bytes && { digest, mediaType: known.mediaType, bytes };
     } catch (error) {
       onStoreFailed("open", error);
@@ -144,12 +148,28 @@ export class ManifestCache {
     return await this.keep(source, fetched, digest);
   }
 
+  /** Proved, and put back on the disk. */
+  async #fromBucket(digest: Digest): Promise<Buffer | undefined> {
+    const { bucket } = this.#options;
+    const bytes = await bucket?.read(digest, UPSTREAM_LIMITS.manifestBytesMax);
+    if (bytes === undefined) {
+      return;
+    }
+    if (digestOf(bytes, algorithmOf(digest)) !== digest) {
+      await bucket?.drop(digest);
+      return;
+    }
+    await this.#store(digest, bytes);
+    return bytes;
+  }
+
   async #store(digest: Digest, bytes: Buffer): Promise<void> {
-    const { store, onStoreFailed } = this.#options;
+    const { store, onStoreFailed, bucket } = this.#options;
     try {
       if ((await store.stat(digest)) === undefined) {
         await writeHeld(store, digest, bytes);
       }
+      bucket?.keep(digest, bytes.byteLength);
     } catch (error) {
       onStoreFailed("write", error);
     }

@@ -11,6 +11,7 @@ import { readPolicy } from "./policy.ts";
 import type { MatchContext } from "./policy-matches.ts";
 import { parseBytes } from "./quantities.ts";
 import { readRetention } from "./retention.ts";
+import { readS3 } from "./s3.ts";
 import { ConfigScope } from "./scope.ts";
 import { checkShape } from "./shape.ts";
 import { readTrust } from "./trust.ts";
@@ -110,9 +111,11 @@ function readStorage(context: MatchContext, storage: ConfigDraft["storage"]): St
   if (maxBytes === undefined || maxBytes < MAX_BYTES_MIN) {
     scope.mismatch(["storage", "disk", "maxBytes"], "a size from 1MiB on that is exact in bytes");
   }
+  const s3 = readS3(scope, storage?.s3);
   return {
     disk: { path: scope.path(storage?.disk?.path ?? DEFAULT_DATA), maxBytes: maxBytes ?? 0 },
     verifyReads: storage?.verifyReads ?? "first",
+    ...(s3 !== undefined && { s3 }),
     ...(storage?.retention !== undefined && {
       retention: readRetention(context, storage.retention),
     }),

@@ -17,6 +17,7 @@ export interface ConfigDraft {
   readonly storage?: {
     readonly disk?: { readonly path?: string; readonly maxBytes?: number | string };
     readonly verifyReads?: "first" | "always" | "never";
+    readonly s3?: S3Draft;
     readonly retention?: readonly (RetentionDraft | undefined)[];
   };
   readonly defaultUpstream?: string;
@@ -34,6 +35,15 @@ export interface RetentionDraft {
   readonly unusedDays?: number;
   readonly keepTags?: number;
   readonly tags?: ListDraft;
+}
+
+export interface S3Draft {
+  readonly bucket?: string;
+  readonly prefix?: string;
+  readonly region?: string;
+  readonly endpoint?: string;
+  readonly forcePathStyle?: boolean;
+  readonly redirect?: boolean;
 }
 
 export interface UpstreamDraft {

@@ -14,7 +14,7 @@ export function effectiveConfig(settings: Settings): string {
 export function effectiveValues(settings: Settings): Readonly<Record<string, unknown>> {
   const { listen, admin, tls, storage, defaultUpstream, credentials, accessLog } = settings;
   const { adminTokenFile, clients, policy, trust, audit } = settings;
-  const { verifyReads, retention, disk } = storage;
+  const { verifyReads, retention, disk, s3 } = storage;
   const { path, maxBytes } = disk;
   return {
     listen: formatAddress(listen),
@@ -24,6 +24,7 @@ export function effectiveValues(settings: Settings): Readonly<Record<string, unk
     storage: {
       disk: { path, maxBytes: formatBytes(maxBytes) },
       verifyReads,
+      ...(s3 !== undefined && { s3 }),
       ...(retention !== undefined && { retention }),
     },
     ...(defaultUpstream !== undefined && { defaultUpstream }),

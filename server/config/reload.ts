@@ -337,6 +337,7 @@ function needsRestart(running: Settings, configured: Settings): RestartChange[] 
     ["admin", ({ admin }) => formatAddress(admin)],
     ["tls", ({ tls }) => (tls === undefined ? "off" : "on")],
     ["storage.disk.path", ({ storage }) => storage.disk.path],
+    ["storage.s3", ({ storage }) => JSON.stringify(storage.s3 ?? "none")],
     ["storage.verifyReads", ({ storage }) => storage.verifyReads],
     ["accessLog", ({ accessLog }) => (accessLog === "stdout" ? accessLog : accessLog.file)],
   ];

@@ -8,6 +8,7 @@ import type { ConfigDraft } from "./draft.ts";
 import { POLICY_SCHEMA, TRUST_SCHEMA } from "./policy-schema.ts";
 import { BYTES_PATTERN } from "./quantities.ts";
 import { RETENTION_SCHEMA } from "./retention.ts";
+import { S3_SCHEMA } from "./s3.ts";
 
 // The configuration file. A title completes "expected …" in an error; descriptions, defaults and
 // examples are what editors show.
@@ -80,6 +81,7 @@ const Storage = Type.Object(
         default: "first",
       }),
     ),
+    s3: Type.Optional(S3_SCHEMA),
     retention: Type.Optional(RETENTION_SCHEMA),
   },
   { ...closed, description: "Where what was pulled is kept." },

@@ -6,7 +6,6 @@ interface Unsupported {
 
 /** What this version refuses although the format has it. Whoever adds the feature drops the row. */
 const UNSUPPORTED: readonly Unsupported[] = [
-  { path: ["storage", "s3"], consequence: "nothing would be stored in the bucket" },
   { path: ["fleet"], consequence: "each replica would download for itself" },
   { path: ["adminTls"], consequence: "the admin port would be served in the clear" },
 ];

@@ -38,7 +38,16 @@ export async function answerBlob(
       return;
     }
   }
-  await sendBlob(exchange, registry, source, digest);
+  const url = await registry.blobUrl(source, digest);
+  if (url === undefined) {
+    await sendBlob(exchange, registry, source, digest);
+    return;
+  }
+  exchange.outcome = "hit";
+  // RFC 9110 §15.4.8. Not to be kept: it ends, and it is a right to the bytes.
+  const headers = { location: url, "content-length": 0, "cache-control": "no-store" };
+  exchange.response.writeHead(307, apiHeaders(exchange, headers));
+  exchange.response.end();
 }
 
 async function sendBlob(

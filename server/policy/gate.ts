@@ -73,6 +73,11 @@ export class PolicyGate implements Registry {
     }
   }
 
+  async blobUrl(source: Source, digest: Digest): Promise<string | undefined> {
+    this.#refuseDenied(this.#assessor(), source, digest);
+    return await this.#registry.blobUrl(source, digest);
+  }
+
   tags(source: Source, page: PageRequest): ReturnType<Registry["tags"]> {
     return this.#registry.tags(source, page);
   }

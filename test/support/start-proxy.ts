@@ -8,6 +8,7 @@ import type { PolicySettings } from "../../server/policy-settings.ts";
 import type {
   ClientSettings,
   CredentialSettings,
+  S3Settings,
   Settings,
   UpstreamSettings,
 } from "../../server/settings.ts";
@@ -20,6 +21,7 @@ export interface ProxyOptions {
   readonly policy?: PolicySettings;
   readonly credentials?: CredentialSettings;
   readonly clients?: ClientSettings;
+  readonly s3?: S3Settings;
   readonly now?: () => number;
 }
 
@@ -98,6 +100,7 @@ function settingsFor(options: ProxyOptions, dataPath: string): Settings {
     storage: {
       disk: { path: dataPath, maxBytes: options.maxBytes ?? 1e9 },
       verifyReads: options.verifyReads ?? "first",
+      ...(options.s3 !== undefined && { s3: options.s3 }),
     },
     defaultUpstream: upstreams[0]?.name,
     upstreams,
