@@ -37,6 +37,8 @@ export interface AppOptions {
   readonly audit?: AuditSink;
   /** The wall clock in milliseconds; tests set it. */
   readonly now?: () => number;
+  /** How long a bucket is waited for; tests, on a busy machine, cannot tell slow from gone. */
+  readonly bucketWaitMs?: number;
   /** Reads the configuration again, when the admin API is asked to. */
   readonly reload?: () => Promise<"applied" | "refused" | "unchanged">;
 }
@@ -85,6 +87,7 @@ export class App implements AsyncDisposable {
       store: disk.blobs,
       metadata: disk.metadata,
       objects: bucket,
+      bucketWaitMs: options.bucketWaitMs,
       redirects: settings.storage.s3?.redirect === true,
       metrics,
       now,

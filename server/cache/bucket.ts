@@ -35,6 +35,8 @@ export interface BucketOptions {
   readonly objects: ObjectStore;
   /** Where uploads are read from: what was verified and committed. */
   readonly local: BlobStore;
+  /** How long a pull may wait for it. */
+  readonly waitMs?: number | undefined;
   readonly onFailed: (operation: "open" | "write", error: unknown) => void;
 }
 
@@ -48,6 +50,7 @@ const BUCKET_URL = "bucket:";
  */
 export class Bucket implements AsyncDisposable {
   readonly #options: BucketOptions;
+  readonly #waitMs: number;
   readonly #abort = new AbortController();
   /** Known to be there, or on the way. */
   readonly #known = new LRUCache<Digest, true>({ max: BUCKET_LIMITS.knownMax });
@@ -56,6 +59,7 @@ export class Bucket implements AsyncDisposable {
 
   constructor(options: BucketOptions) {
     this.#options = options;
+    this.#waitMs = options.waitMs ?? BUCKET_LIMITS.openTimeoutMs;
   }
 
   /** Undefined when it is not there, or not there in time. */
@@ -66,7 +70,7 @@ export class Bucket implements AsyncDisposable {
     }
     const opening = objects.openFrom(digest, offset, signal);
     try {
-      const body = await within(opening, BUCKET_LIMITS.openTimeoutMs);
+      const body = await within(opening, this.#waitMs);
       if (body === undefined) {
         opening.then((late) => late?.abort()).catch(() => undefined);
         return;
@@ -131,7 +135,7 @@ export class Bucket implements AsyncDisposable {
     const { objects, onFailed } = this.#options;
     try {
       const stat = objects.isUp ? objects.blobs.stat(digest) : undefined;
-      return (stat && (await within(stat, BUCKET_LIMITS.openTimeoutMs)))?.sizeBytes;
+      return (stat && (await within(stat, this.#waitMs)))?.sizeBytes;
     } catch (error) {
       onFailed("open", error);
       return;

@@ -59,6 +59,7 @@ export interface CacheOptions {
   readonly metadata: MetadataStore;
   /** A bucket behind the store. */
   readonly objects?: ObjectStore | undefined;
+  readonly bucketWaitMs?: number | undefined;
   /** Clients are sent to the bucket. */
   readonly redirects?: boolean;
   readonly metrics: Metrics;
@@ -94,7 +95,13 @@ export class Cache implements Registry, Lookups, AsyncDisposable {
     this.#negative = negative;
     const { objects } = options;
     this.#bucket =
-      objects && new Bucket({ objects, local: store, onFailed: options.onStoreFailed });
+      objects &&
+      new Bucket({
+        objects,
+        waitMs: options.bucketWaitMs,
+        local: store,
+        onFailed: options.onStoreFailed,
+      });
     const bucket = this.#bucket;
     const shared = { store, contents, negative, bucket, metrics, onStoreFailed, now };
     this.#manifests = new ManifestCache(shared);

@@ -53,6 +53,7 @@ export async function startProxy(t: Test, options: ProxyOptions): Promise<TestPr
     version: "0.0.0-test",
     log: collecting(complaints),
     accessLog: { info: () => undefined },
+    bucketWaitMs: 30_000,
     ...(options.now === undefined ? {} : { now: options.now }),
   });
   t.teardown(async () => {
