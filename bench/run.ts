@@ -15,6 +15,7 @@ import { herds } from "./herd.ts";
 import { Lab } from "./lab.ts";
 import { memory } from "./memory.ts";
 import { PEERS } from "./peers.ts";
+import { placement } from "./placement.ts";
 import { stopAll } from "./process.ts";
 import type { Column, Row } from "./report.ts";
 import { toTable, writeBetweenMarkers } from "./report.ts";
@@ -35,6 +36,7 @@ const SCENARIOS: readonly Scenario[] = [
   { name: "herd", run: herds },
   { name: "memory", run: memory },
   { name: "start", run: start },
+  { name: "placement", run: placement },
   { name: "enforce-warm", run: enforceWarm },
   { name: "enforce-cold", run: enforceCold },
   { name: "enforce-burst", run: enforceBurst },
