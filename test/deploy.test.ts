@@ -3,12 +3,19 @@ import { generateKeyPairSync } from "node:crypto";
 import { chmod, copyFile, glob, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import {
+  CreateBucketCommand,
+  GetBucketLifecycleConfigurationCommand,
+  PutBucketLifecycleConfigurationCommand,
+  S3Client,
+} from "@aws-sdk/client-s3";
 import t from "tap";
 import { parse, parseAllDocuments } from "yaml";
 import { renderHostsFile } from "../server/cli/hosts-file.ts";
 import { loadConfig } from "../server/config/config.ts";
 import { parseResponse } from "../server/credentials/kubelet-response.ts";
 import { Metrics } from "../server/metrics.ts";
+import { motoEnvironment, startMoto } from "./support/moto.ts";
 import { POLICY_FILES } from "./support/policy-files.ts";
 import { GOOD_CERTIFICATE, TEST_CA } from "./support/tls-fixture.ts";
 import { toolOptions } from "./support/tools.ts";
@@ -113,6 +120,48 @@ t.test("samples of log-ins are taken once their files are there", async (t) => {
   t.match(registries, /username: robot\$team\+puller/, "the $ is no variable");
   const clients = await check(join(folder, "clients.yaml"));
   t.notMatch(clients, /^# note: (?!admin)/m, "nothing that is worth a look");
+});
+
+t.test("the sample with a bucket is taken, as it is for Amazon and for others", async (t) => {
+  const sample = await read("samples", "bucket.yaml");
+  const folder = t.testdir({ secrets: { team: "secret\n" } });
+  const at = async (text: string) => {
+    const file = join(folder, "bucket.yaml");
+    await writeFile(file, text);
+    return loadConfig(file, {}).storage;
+  };
+  const amazon = await at(sample);
+  t.match(amazon.s3, { bucket: "acme-images", region: "eu-central-1", forcePathStyle: false });
+  t.notOk(amazon.s3?.endpoint);
+  t.match(amazon.retention, [{ unusedDays: 14, keepTags: 10 }, { match: ["**"] }]);
+  const own = sample.replace(/^ {4}region: .*\n/m, "").replace(/# (endpoint: \S+minio)/, "$1");
+  const { s3 } = await at(own.replace("# forcePathStyle", "forcePathStyle"));
+  t.match(s3, { endpoint: "https://minio.example:9000", forcePathStyle: true });
+  const r2 = sample.replace(/^ {4}region: .*\n/m, "").replace(/# (endpoint: \S+r2)/, "$1");
+  t.match((await at(r2.replace("# region: auto", "region: auto"))).s3, { region: "auto" });
+
+  const { bucket = "", prefix = "" } = amazon.s3 ?? {};
+  const lifecycle = JSON.parse(await read("s3", "lifecycle.json"));
+  for (const { Filter, Status } of lifecycle.Rules) {
+    t.same([Filter, Status], [{ Prefix: `${prefix}v1/` }, "Enabled"], "nothing of anybody else");
+  }
+  const policy = JSON.parse(await read("s3", "policy.json"));
+  t.match(policy.Statement, [
+    { Resource: `arn:aws:s3:::${bucket}/${prefix}v1/*` },
+    { Resource: `arn:aws:s3:::${bucket}` },
+  ]);
+});
+
+t.test("S3 takes the lifecycle rules", toolOptions("moto_server"), async (t) => {
+  Object.assign(process.env, motoEnvironment(await startMoto(t)));
+  const client = new S3Client({ region: "us-east-1", forcePathStyle: true });
+  t.teardown(() => client.destroy());
+  const Bucket = "acme-images";
+  await client.send(new CreateBucketCommand({ Bucket }));
+  const LifecycleConfiguration = JSON.parse(await read("s3", "lifecycle.json"));
+  await client.send(new PutBucketLifecycleConfigurationCommand({ Bucket, LifecycleConfiguration }));
+  const { Rules } = await client.send(new GetBucketLifecycleConfigurationCommand({ Bucket }));
+  t.match(Rules, LifecycleConfiguration.Rules);
 });
 
 t.test("Kubernetes mounts what the configuration with log-ins names", async (t) => {

@@ -22,7 +22,12 @@ function sluice(args: readonly string[], cwd = "."): Promise<Ran> {
 }
 
 t.test("every command explains itself", async (t) => {
-  for (const command of [[], ["serve"], ["check"], ["schema"], ["hosts"]]) {
+  const commands = await sluice(["--help"]);
+  const names = [...commands.stdout.matchAll(/^ {2}([a-z-]+) .*$/gm)].map(([, name = ""]) => name);
+  for (const name of ["serve", "check", "explain", "purge", "scrub", "export", "import", "hosts"]) {
+    t.ok(names.includes(name), name);
+  }
+  for (const command of [[], ...names.filter((name) => name !== "help").map((name) => [name])]) {
     const { code, stdout, stderr } = await sluice([...command, "--help"]);
     t.same([code, stderr], [0, ""], `${command} --help`);
     t.match(stdout, /^Usage: sluice /);
@@ -39,6 +44,12 @@ t.test("wrong usage ends with 2 and says what is possible", async (t) => {
     [["check"], /missing required argument 'file'/],
     [["check", "a", "b"], /too many arguments/],
     [["check", "a", "--jsno"], /unknown option '--jsno'\n.*Did you mean --json\?/],
+    [["purge"], /say what is to go/],
+    [["purge", "team.example/app", "--upstream", "team.example"], /not both/],
+    [["purge", "--older-than", "30"], /takes an age such as 30d/],
+    [["scrub", "--rate", "1k"], /1MiB to 10GiB/],
+    [["export", "team.example/app:v1"], /--output/],
+    [["import"], /missing required argument 'file'/],
     [["hosts"], /missing required argument 'dir'/],
     [["hosts", "x"], /--address is needed/],
     [["hosts", "x", "--address", "sluice:5000"], /must be an origin/],
