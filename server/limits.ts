@@ -98,15 +98,21 @@ export const UPSTREAM_LIMITS = {
 
 /** A bucket behind the disk. */
 export const BUCKET_LIMITS = {
-  /** What a bucket that is slow or gone may add to a pull's first byte. */
+  /** What a bucket that is slow or gone may add to a pull's first byte; a manifest's last one as well. */
   openTimeoutMs: 400,
+  /** So many times too late in a row, and it is not asked for a while. */
+  lateMax: 3,
+  passedOverMs: 10_000,
   uploadsMax: 4,
   /** Digests only; what does not fit is copied when it is next read. */
   waitingMax: 100_000,
   knownMax: 200_000,
+  /** Objects that are not what they are named: real ones are single. */
+  wrongMax: 10_000,
   /** A client that was sent there begins at once, and the url is checked when it does. */
   redirectSeconds: 300,
   /** What a process that died left of its uploads costs money until then. */
+  firstSweepMs: 600_000,
   sweepMs: 86_400_000,
 } as const;
 

@@ -42,9 +42,9 @@ export interface StorageSettings {
   readonly disk: DiskSettings;
   /** When what is read from the store is hashed again: at a blob's first full read, or not. */
   readonly verifyReads: "first" | "always" | "never";
-  /** What is kept of which repositories: the first that matches decides. Undefined: all, as long as there is room. */
   /** A bucket behind the disk. */
   readonly s3?: S3Settings;
+  /** What is kept of which repositories: the first that matches decides. Undefined: all, as long as there is room. */
   readonly retention?: readonly RetentionSettings[];
 }
 

@@ -18,7 +18,7 @@ export interface StoresContext {
 export class Stores implements AsyncDisposable {
   readonly disk: Disk;
   readonly bucket: S3 | undefined;
-  readonly #sweeping: NodeJS.Timeout | undefined;
+  readonly #sweeping: readonly NodeJS.Timeout[] = [];
 
   /** @throws StorageError `store-unavailable` when another process holds the folder. */
   static async open(settings: StorageSettings, context: StoresContext): Promise<Stores> {
@@ -27,7 +27,7 @@ export class Stores implements AsyncDisposable {
     const disk = await openDisk({ ...place, verifyReads, events: eventsOf("disk", context) });
     metrics.watchStore("disk", () => disk.usage());
     try {
-      return new Stores(disk, await openBucket(settings, context), context);
+      return new Stores(disk, await openBucket(settings, eventsOf("s3", context)), context);
     } catch (error) {
       await disk[Symbol.asyncDispose]();
       throw error;
@@ -38,33 +38,38 @@ export class Stores implements AsyncDisposable {
     this.disk = disk;
     this.bucket = bucket;
     if (bucket !== undefined) {
-      this.#sweeping = setInterval(() => {
+      const sweep = (): void => {
         bucket.sweep().catch((error: unknown) => {
           log.warn({ err: error }, "uploads that were left in the bucket could not be swept");
         });
-      }, BUCKET_LIMITS.sweepMs);
-      this.#sweeping.unref();
+      };
+      // Early as well: some are started anew each day.
+      this.#sweeping = [
+        setTimeout(sweep, BUCKET_LIMITS.firstSweepMs).unref(),
+        setInterval(sweep, BUCKET_LIMITS.sweepMs).unref(),
+      ];
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#sweeping);
+    for (const timer of this.#sweeping) {
+      clearTimeout(timer);
+    }
     await this.bucket?.[Symbol.asyncDispose]();
     await this.disk[Symbol.asyncDispose]();
   }
 }
 
 /** The SDK is loaded for those alone who have a bucket. */
-async function openBucket(
+export async function openBucket(
   { s3, disk }: StorageSettings,
-  context: StoresContext,
+  events: StoreEvents,
 ): Promise<S3 | undefined> {
   if (s3 === undefined) {
     return;
   }
   const { openS3 } = await import("../storage/s3-bucket.ts");
-  const spoolFolder = join(disk.path, "spool");
-  return openS3({ ...s3, spoolFolder, events: eventsOf("s3", context) });
+  return openS3({ ...s3, spoolFolder: join(disk.path, "spool"), events });
 }
 
 function eventsOf(store: "disk" | "s3", { metrics, readiness, log }: StoresContext): StoreEvents {

@@ -59,7 +59,7 @@ export class Upkeep implements AsyncDisposable {
     if (this.#purging !== undefined) {
       return;
     }
-    const run = { ...this.#run(), isDryRun };
+    const run = { ...this.#run(), behind: this.#options.behind ?? [], isDryRun };
     this.#purging = this.#finish(this.#options.disk.purger.purge(target, run), run).finally(() => {
       this.#purging = undefined;
     });
@@ -97,7 +97,7 @@ export class Upkeep implements AsyncDisposable {
     const { signal } = this.#stop;
     const rules = this.#options.retention().map(ruleOf);
     const run = {
-      ...this.#run(),
+      ...this.#run(), // not behind the disk: others may use what is there, and we know our own uses
       onEvicted,
       // Nobody waits for it: pulls have the disk and the processor first.
       pause: async () => {
@@ -112,7 +112,7 @@ export class Upkeep implements AsyncDisposable {
   }
 
   #run(): PurgeRun {
-    return { ...purgeRun(), signal: this.#stop.signal, behind: this.#options.behind ?? [] };
+    return { ...purgeRun(), signal: this.#stop.signal };
   }
 
   async #finish(

@@ -8,6 +8,7 @@ import { DiskStore } from "./disk-store.ts";
 import type { EvidenceStore } from "./evidence-store.ts";
 import type { MetadataStore } from "./metadata-store.ts";
 import { Purger } from "./purge.ts";
+import { RETENTION_CLOCK_SCHEMA, RetentionClock } from "./retention-clock.ts";
 import { NameUses } from "./retention-uses.ts";
 import { Scrubber } from "./scrub.ts";
 import { EVIDENCE_SCHEMA, SqliteEvidence } from "./sqlite-evidence.ts";
@@ -16,7 +17,7 @@ import type { StoreEvents } from "./store-events.ts";
 import { reasonOf } from "./store-events.ts";
 import { lockStore } from "./store-lock.ts";
 
-const SCHEMA = BLOB_INDEX_SCHEMA + METADATA_SCHEMA + EVIDENCE_SCHEMA;
+const SCHEMA = BLOB_INDEX_SCHEMA + METADATA_SCHEMA + EVIDENCE_SCHEMA + RETENTION_CLOCK_SCHEMA;
 const EVIDENCE_BYTES_MAX = 268_435_456;
 /** Uses and limits are looked after this often, in milliseconds. */
 const UPKEEP_MS = 1000;
@@ -31,6 +32,8 @@ export interface DiskOptions {
   readonly evidenceBytesMax?: number;
   readonly events: StoreEvents;
   readonly now?: () => number;
+  /** Milliseconds that never jump; those of `now` where a test sets it. */
+  readonly elapsed?: () => number;
 }
 
 /** A folder with all that belongs to it: blobs, names, and the byte limit. */
@@ -54,7 +57,7 @@ export interface Disk extends AsyncDisposable {
  * @throws StorageError `store-unavailable` when another process holds the folder.
  */
 export async function openDisk(options: DiskOptions): Promise<Disk> {
-  const { events, now = Date.now } = options;
+  const { events, now = Date.now, elapsed = options.now ?? (() => performance.now()) } = options;
   const layout = new DiskLayout(options.path);
   const lock = lockStore(layout.lockFile);
   const leftovers = await listFolder(layout.ingestFolder).catch(() => []);
@@ -87,6 +90,7 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
     uses.flushSlowly().catch((error: unknown) => events.failed("metadata", "unknown", error));
   }, NAME_USES_MS);
   nameUses.unref();
+  const clock = new RetentionClock(database, now, elapsed);
   const isPinned = budget.isPinned.bind(budget);
   const quarantine = blobs.quarantine.bind(blobs);
 
@@ -96,7 +100,7 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
     metadata,
     evidence: new SqliteEvidence(database, options.evidenceBytesMax ?? EVIDENCE_BYTES_MAX),
     uses,
-    purger: new Purger({ database, index, uses, store: blobs, isPinned, now }),
+    purger: new Purger({ database, index, uses, store: blobs, isPinned, clock }),
     scrubber: new Scrubber({ index, layout, events, quarantine }),
     limit: (maxBytes) => {
       budget.maxBytes = maxBytes;

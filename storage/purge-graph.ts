@@ -3,13 +3,12 @@ import type { Digest } from "./digest.ts";
 import { algorithmOf, digestOf } from "./digest.ts";
 import type { RepositoryName } from "./metadata-store.ts";
 import type { PurgeRows, TagRow } from "./purge-rows.ts";
+import { subjectOf } from "./retention-companions.ts";
 
 /** distribution-spec v1.1.1: what a registry must take; larger ones are never cached. */
 const MANIFEST_BYTES_MAX = 4_194_304;
 /** What one image may be made of, signatures included; more is nobody's image. */
-const CLOSURE_MAX = 200_000;
-/** The tag that stands in for the referrers API, and cosign's .sig, .att and .sbom. */
-const COMPANION_PATTERN = /^(sha256|sha512)-([0-9a-f]{64})/;
+export const CLOSURE_MAX = 200_000;
 
 /** The digests that a manifest names. May throw for what is none. */
 export type NamesOf = (bytes: Uint8Array) => readonly Digest[];
@@ -35,7 +34,7 @@ export class PurgeGraph {
     this.#namesOf = parts.namesOf;
   }
 
-  /** Each digest of `roots` with all that it names, and so on. */
+  /** Each digest of `roots` with all that it names, and so on; CLOSURE_MAX of them when there are more. */
   async closureOf(roots: Iterable<Digest>): Promise<Map<Digest, readonly Digest[]>> {
     const found = new Map<Digest, readonly Digest[]>();
     const queue = [...roots];
@@ -75,8 +74,8 @@ export class PurgeGraph {
 
   *#companions(gone: ReadonlySet<Digest>): Generator<TagRow, void, undefined> {
     for (const row of this.#rows.tags(this.#repository)) {
-      const [, algorithm, hex = ""] = COMPANION_PATTERN.exec(row.tag) ?? [];
-      if (algorithm !== undefined && gone.has(`${algorithm}:${hex}` as Digest)) {
+      const subject = subjectOf(row.tag);
+      if (subject !== undefined && gone.has(subject)) {
         yield row;
       }
     }

@@ -135,37 +135,51 @@ export class Removal {
     return !isSpared(digest) && (await this.blob(digest));
   }
 
-  /** @returns whether it is not held any longer. */
+  /** @returns whether it is not held any longer: a store that fails holds up no other one. */
   async blob(digest: Digest): Promise<boolean> {
+    const { stores } = this.#options;
+    const found = await Promise.all(stores.map((store) => this.#remove(store, digest)));
+    const sizeBytes = found.find((one) => one.sizeBytes !== undefined)?.sizeBytes;
+    if (sizeBytes !== undefined) {
+      this.#count(digest, sizeBytes);
+    }
+    const hasFailed = found.some((one) => one.hasFailed);
+    this.#failed += Number(hasFailed);
+    return !hasFailed;
+  }
+
+  async #remove(store: RemovalOptions["stores"][number], digest: Digest): Promise<Removed> {
     try {
-      const sizes = await Promise.all(this.#options.stores.map((store) => store.stat(digest)));
-      const sizeBytes = sizes.find((one) => one !== undefined)?.sizeBytes;
-      if (sizeBytes === undefined) {
-        return true;
+      const sizeBytes = (await store.stat(digest))?.sizeBytes;
+      if (sizeBytes !== undefined && !this.#options.isDryRun) {
+        await store.delete(digest);
       }
-      await this.#delete(digest, sizeBytes);
-      return true;
+      return { sizeBytes, hasFailed: false };
     } catch (error) {
       if (error instanceof StorageError) {
-        this.#failed += 1; // the store has told whoever counts and logs
-        return false;
+        return { sizeBytes: undefined, hasFailed: true }; // it has told whoever counts and logs
       }
       throw error;
     }
   }
 
-  async #delete(digest: Digest, sizeBytes: number): Promise<void> {
-    const { stores, isDryRun, onBlob } = this.#options;
+  #count(digest: Digest, sizeBytes: number): void {
+    const { isDryRun, onBlob } = this.#options;
+    if (isDryRun && this.#counted.has(digest)) {
+      return;
+    }
     if (isDryRun) {
-      if (this.#counted.has(digest)) {
-        return;
-      }
       this.#counted.add(digest);
-    } else {
-      await Promise.all(stores.map((store) => store.delete(digest)));
     }
     this.#blobs += 1;
     this.#freedBytes += sizeBytes;
     onBlob?.(this.report);
   }
+}
+
+/** From one store. */
+interface Removed {
+  /** Undefined when it was not there. */
+  readonly sizeBytes: number | undefined;
+  readonly hasFailed: boolean;
 }

@@ -57,6 +57,7 @@ interface Statements {
   readonly contents: StatementSync;
   readonly holders: StatementSync;
   readonly isManifest: StatementSync;
+  readonly usedAt: StatementSync;
   readonly ofOneContent: readonly StatementSync[];
   readonly ofOneTag: readonly StatementSync[];
   readonly ofAll: readonly StatementSync[];
@@ -79,6 +80,9 @@ export class PurgeRows {
         holders: db.prepare("SELECT repository FROM contents WHERE digest = ?"),
         isManifest: db.prepare(
           "SELECT 1 FROM contents WHERE repository IN (?, ?) AND digest = ? AND media_type IS NOT NULL",
+        ),
+        usedAt: db.prepare(
+          "SELECT max(used_at) AS at FROM contents WHERE repository IN (?, ?) AND digest = ?",
         ),
         ofOneContent: all(OF_ONE_CONTENT),
         ofOneTag: all(OF_ONE_TAG),
@@ -144,6 +148,15 @@ export class PurgeRows {
       this.#statements?.isManifest.get(repository, provedName(repository), digest),
     );
     return row !== undefined;
+  }
+
+  /** Undefined when the repository is not known to contain it. */
+  usedAtMs(repository: RepositoryName, digest: Digest): number | undefined {
+    const row = this.#database.use(() =>
+      this.#statements?.usedAt.get(repository, provedName(repository), digest),
+    );
+    const at = row?.["at"];
+    return typeof at === "number" ? at : undefined;
   }
 
   /** The first repository that contains the digest and passes; undefined when none does. */

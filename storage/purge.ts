@@ -4,13 +4,15 @@ import type { Database } from "./database.ts";
 import type { Digest } from "./digest.ts";
 import type { RepositoryName } from "./metadata-store.ts";
 import type { NamesOf } from "./purge-graph.ts";
-import { PurgeGraph } from "./purge-graph.ts";
+import { CLOSURE_MAX, PurgeGraph } from "./purge-graph.ts";
 import type { PurgeReport } from "./purge-removal.ts";
 import { Removal } from "./purge-removal.ts";
 import type { ContentRow } from "./purge-rows.ts";
 import { PurgeRows } from "./purge-rows.ts";
 import type { RetentionRule } from "./retention.ts";
 import { sortTags } from "./retention.ts";
+import type { RetentionClock } from "./retention-clock.ts";
+import { subjectOf } from "./retention-companions.ts";
 import type { NameUses } from "./retention-uses.ts";
 
 /** Blobs that are looked at together. */
@@ -52,7 +54,7 @@ export interface PurgerOptions {
   readonly uses: NameUses;
   readonly store: BlobStore;
   readonly isPinned: (digest: Digest) => boolean;
-  readonly now: () => number;
+  readonly clock: Pick<RetentionClock, "read">;
 }
 
 /** What of one repository goes. */
@@ -182,8 +184,10 @@ export class Purger {
     rule: RetentionRule,
     run: PurgeRun,
   ): Promise<Plan | undefined> {
-    const nowMs = this.#options.now();
-    const { expired, newest } = sortTags(rule, this.#rows.tags(repository), nowMs);
+    const nowMs = this.#options.clock.read();
+    const all = [...this.#rows.tags(repository)];
+    const images = all.filter(({ tag }) => subjectOf(tag) === undefined);
+    const { expired, newest } = sortTags(rule, images, nowMs);
     const named = expired.map(({ tag }) => tag);
     const { unusedMs } = rule;
     if (unusedMs === undefined) {
@@ -191,13 +195,24 @@ export class Purger {
         ? undefined
         : await this.#without(repository, { named, digest: undefined }, run);
     }
-    const stays = await this.#graphOf(repository, run).closureOf(
-      newest.map(({ digest }) => digest),
-    );
-    return {
-      tags: named,
-      isGone: ({ digest, usedAtMs }) => nowMs - usedAtMs > unusedMs && !stays.has(digest),
-    };
+    const isUnused = (usedAtMs: number): boolean => nowMs - usedAtMs > unusedMs;
+    const graph = this.#graphOf(repository, run);
+    const needed = newest.map(({ digest }) => digest);
+    const stays = await graph.closureOf(needed);
+    // Nobody asks for a signature by its tag: it stays as long as what it signs.
+    for (const { tag, digest, usedAtMs } of all) {
+      const subject = subjectOf(tag);
+      if (subject !== undefined) {
+        const subjectUsedAtMs = this.#rows.usedAtMs(repository, subject) ?? 0;
+        const isKept = stays.has(subject) || !isUnused(Math.max(usedAtMs, subjectUsedAtMs));
+        isKept ? needed.push(digest) : named.push(tag);
+      }
+    }
+    const staysToo = await graph.closureOf(needed);
+    // Cut off there, nobody knows what else is needed.
+    const isGone = ({ digest, usedAtMs }: ContentRow): boolean =>
+      staysToo.size < CLOSURE_MAX && isUnused(usedAtMs) && !staysToo.has(digest);
+    return { tags: named, isGone };
   }
 
   async #without(

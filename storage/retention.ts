@@ -18,7 +18,7 @@ export interface TagsSorted {
 }
 
 /**
- * Which tags of a repository expire. With both conditions a tag expires when both say so: it was
+ * Which tags of a repository expire, of those that stand for images. With both conditions a tag expires when both say so: it was
  * not used for so long, and it is none of the newest. Tags that are not named know the first only.
  */
 export function sortTags(rule: RetentionRule, tags: Iterable<TagRow>, nowMs: number): TagsSorted {

@@ -8,6 +8,8 @@ export const S3_LIMITS = {
   idleTimeoutMs: 15_000,
   /** Some servers copy all parts before they answer that an upload is complete. */
   completeTimeoutMs: 120_000,
+  /** To end an upload that failed, or was just being begun: all attempts together. */
+  abortTimeoutMs: 2000,
   attemptsMax: 3,
   /** Before the second attempt, at most; doubled before the third. */
   backoffMs: 200,

@@ -89,7 +89,9 @@ export class S3Sender {
   #clientFor(signal: AbortSignal, onFailed: (error: unknown) => void): S3Client {
     const send = async (command: unknown): Promise<unknown> => {
       if (command instanceof AbortMultipartUploadCommand) {
-        return await this.#objects.client.send(command);
+        // Whoever closes the store waits for it; what is not heard of is swept away another day.
+        const abortSignal = AbortSignal.timeout(S3_LIMITS.abortTimeoutMs);
+        return await this.#objects.client.send(command, { abortSignal });
       }
       try {
         return await this.#step(command, signal);
@@ -104,7 +106,8 @@ export class S3Sender {
   async #step(command: unknown, signal: AbortSignal): Promise<unknown> {
     const { client } = this.#objects;
     if (command instanceof CreateMultipartUploadCommand) {
-      return await client.send(command, { abortSignal: signal });
+      // Ended in the middle, it would have begun something that nobody knows the name of.
+      return await client.send(command, { abortSignal: laterThan(signal) });
     }
     if (command instanceof UploadPartCommand) {
       return mustHaveEtag(await client.send(command, { abortSignal: signal }));
@@ -145,6 +148,16 @@ export class S3Sender {
       return await this.#objects.client.send(new CompleteMultipartUploadCommand(plain), options);
     }
   }
+}
+
+/** Aborted some time after `signal` is. */
+function laterThan(signal: AbortSignal): AbortSignal {
+  const late = new AbortController();
+  const wait = (): void => {
+    setTimeout(() => late.abort(signal.reason), S3_LIMITS.abortTimeoutMs).unref();
+  };
+  signal.addEventListener("abort", wait, { once: true });
+  return signal.aborted ? signal : late.signal;
 }
 
 /** A 200 may carry an error in its body, which the SDK does not read here; it has no ETag then. */

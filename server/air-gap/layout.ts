@@ -3,6 +3,7 @@ import { algorithmOf, digestOf, hexOf } from "../../storage/digest.ts";
 import { AIR_GAP_LIMITS, UPSTREAM_LIMITS } from "../limits.ts";
 import { isReferrersTag } from "../oci/artefacts.ts";
 import { MEDIA_TYPES } from "../oci/media-types.ts";
+import { shown } from "../oci/reference.ts";
 import type { InspectedChild, Inspection } from "../oci/strict-manifest.ts";
 import { inspectManifest } from "../oci/strict-manifest.ts";
 import { AirGapError } from "./air-gap-error.ts";
@@ -20,6 +21,9 @@ export const REF_NAME: string = "org.opencontainers.image.ref.name";
 const LAYOUT_VERSION = "1.0.0";
 /** `sha256-<hex>.sig`: where cosign keeps what belongs to a digest. */
 const ARTEFACT_TAG_PATTERN = /^sha(?:256|512)-[0-9a-f]{64,128}\.(?:sig|att|sbom)$/;
+
+/** RFC 6838 §4.2. It becomes a header of whoever is served from the store. */
+const MEDIA_TYPE_PATTERN = /^[A-Za-z0-9!#$&^_.+-]{1,127}\/[A-Za-z0-9!#$&^_.+-]{1,127}$/;
 
 const DAMAGED = "it is not in the file, or its bytes are others";
 const NAMELESS =
@@ -80,7 +84,11 @@ export class Layout {
     return this.#source.read(blobPath(digest), offset);
   }
 
-  /** As its descriptor says, else as the document does. Undefined when it is not there. */
+  /**
+   * As its descriptor says, else as the document does. Undefined when it is not there.
+   *
+   * @throws AirGapError when what that says is no media type.
+   */
   async manifest(
     digest: Digest,
   ): Promise<{ readonly bytes: Buffer; readonly mediaType: string } | undefined> {
@@ -89,7 +97,11 @@ export class Layout {
       return;
     }
     const bytes = await readSmall(this.#source, blobPath(digest), sizeBytes);
-    return { bytes, mediaType: this.#mediaTypes.get(digest) ?? ownMediaType(bytes) };
+    const mediaType = this.#mediaTypes.get(digest) ?? ownMediaType(bytes);
+    if (!MEDIA_TYPE_PATTERN.test(mediaType)) {
+      throw new AirGapError(`${this.name}: ${shown(mediaType)} is no media type, as ${digest} has`);
+    }
+    return { bytes, mediaType };
   }
 
   /** What a tag stands for that is no image's: signatures, and lists of referrers. */

@@ -95,7 +95,7 @@ export class BlobCache {
     }
     if (proved !== undefined) {
       const kept = await this.#options.bucket?.sizeOf(digest);
-      if (kept !== undefined) {
+      if (kept !== undefined && kept === (proved.sizeBytes ?? kept)) {
         return { sizeBytes: kept, outcome: "hit" };
       }
     }
@@ -223,7 +223,10 @@ export class BlobCache {
     const origin: BlobOrigin =
       bucket === undefined
         ? source.upstream
-        : new BucketFirst(bucket, source.upstream, () => this.#requireMember(source, digest));
+        : new BucketFirst(bucket, source.upstream, {
+            sizeBytes: expectedBytes,
+            prove: () => this.#requireMember(source, digest),
+          });
     const fill = new Fill({
       digest,
       source,

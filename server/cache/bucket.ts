@@ -3,6 +3,7 @@ import type { BlobStore } from "../../storage/blob-store.ts";
 import type { Digest } from "../../storage/digest.ts";
 import { RegistryError } from "../errors.ts";
 import { BUCKET_LIMITS } from "../limits.ts";
+import { untilAborted } from "../until-aborted.ts";
 import type { BlobBody, BlobRequest, BlobSink, Upstream } from "../upstream/upstream.ts";
 import { within } from "../within.ts";
 import type { BlobOrigin } from "./download.ts";
@@ -54,6 +55,10 @@ export class Bucket implements AsyncDisposable {
   readonly #abort = new AbortController();
   /** Known to be there, or on the way. */
   readonly #known = new LRUCache<Digest, true>({ max: BUCKET_LIMITS.knownMax });
+  /** Found to be other bytes, and maybe still there: not every key may delete. */
+  readonly #wrong = new LRUCache<Digest, true>({ max: BUCKET_LIMITS.wrongMax });
+  #lateInARow = 0;
+  #passedOverUntil = 0;
   readonly #waiting = new Map<Digest, number>();
   readonly #running = new Set<Promise<void>>();
 
@@ -65,21 +70,36 @@ export class Bucket implements AsyncDisposable {
   /** Undefined when it is not there, or not there in time. */
   async open(digest: Digest, offset: number, signal?: AbortSignal): Promise<BlobBody | undefined> {
     const { objects, onFailed } = this.#options;
-    if (!objects.isUp) {
+    if (!objects.isUp || this.#wrong.has(digest) || performance.now() < this.#passedOverUntil) {
       return;
     }
-    const opening = objects.openFrom(digest, offset, signal);
+    const opening = objects.openFrom(digest, offset, signal).then((body) => ({ body }));
     try {
-      const body = await within(opening, this.#waitMs);
-      if (body === undefined) {
-        opening.then((late) => late?.abort()).catch(() => undefined);
+      const answer = await within(opening, this.#waitMs);
+      this.#noteLate(answer === undefined);
+      if (answer?.body === undefined) {
+        // Not there any more, as far as is known: what is fetched now is copied again.
+        this.#known.delete(digest);
+        opening.then(({ body: late }) => late?.abort()).catch(() => undefined);
         return;
       }
+      const { body } = answer;
       this.#known.set(digest, true);
       return new BucketBody(body, offset);
     } catch (error) {
-      onFailed("open", error);
+      if (signal?.aborted !== true) {
+        onFailed("open", error);
+      }
       return;
+    }
+  }
+
+  /** One that answers, but too late each time, is passed over for a while: each try costs a wait. */
+  #noteLate(isLate: boolean): void {
+    this.#lateInARow = isLate ? this.#lateInARow + 1 : 0;
+    if (this.#lateInARow >= BUCKET_LIMITS.lateMax) {
+      this.#lateInARow = 0;
+      this.#passedOverUntil = performance.now() + BUCKET_LIMITS.passedOverMs;
     }
   }
 
@@ -91,6 +111,9 @@ export class Bucket implements AsyncDisposable {
     }
     const chunks: Buffer[] = [];
     let sizeBytes = 0;
+    const late = setTimeout(() => {
+      body.abort(new RegistryError("upstream-unavailable", `${digest} does not come in time`));
+    }, this.#waitMs);
     try {
       await body.pipe({
         start: () => undefined,
@@ -107,6 +130,8 @@ export class Bucket implements AsyncDisposable {
     } catch (error) {
       this.#options.onFailed("open", error);
       return;
+    } finally {
+      clearTimeout(late);
     }
   }
 
@@ -120,11 +145,22 @@ export class Bucket implements AsyncDisposable {
     this.#next();
   }
 
-  /** Other bytes were found under its name. */
+  /** Whether it is there is to be asked again: of one, or of all when some have been deleted. */
+  forget(digest?: Digest): void {
+    if (digest === undefined) {
+      this.#known.clear();
+    } else {
+      this.#known.delete(digest);
+    }
+  }
+
+  /** Other bytes were found under its name: it is not asked for again until they have gone. */
   async drop(digest: Digest): Promise<void> {
     this.#known.delete(digest);
+    this.#wrong.set(digest, true);
     try {
       await this.#options.objects.blobs.delete(digest);
+      this.#wrong.delete(digest);
     } catch (error) {
       this.#options.onFailed("write", error);
     }
@@ -145,12 +181,14 @@ export class Bucket implements AsyncDisposable {
   /** A url for clients to fetch it themselves; undefined when it is not there, or not larger. */
   async redirect(digest: Digest, largerThanBytes: number): Promise<string | undefined> {
     const { objects, onFailed } = this.#options;
-    if (this.#waiting.has(digest) || !this.#known.has(digest)) {
+    if (this.#waiting.has(digest) || !this.#known.has(digest) || this.#wrong.has(digest)) {
       return;
     }
     try {
       const isLarge = ((await this.sizeOf(digest)) ?? 0) > largerThanBytes;
-      return isLarge ? await objects.presign(digest, BUCKET_LIMITS.redirectSeconds) : undefined;
+      // It may have to ask for credentials.
+      const url = isLarge ? objects.presign(digest, BUCKET_LIMITS.redirectSeconds) : undefined;
+      return url && (await within(url, this.#waitMs));
     } catch (error) {
       onFailed("open", error);
       return;
@@ -197,19 +235,26 @@ export class Bucket implements AsyncDisposable {
   }
 }
 
+/** What is known of a blob before its bytes are. */
+export interface Member {
+  /** As its manifest says; undefined when nobody did. */
+  readonly sizeBytes: number | undefined;
+  /** Rejects when the repository does not contain it. */
+  readonly prove: () => Promise<unknown>;
+}
+
 /** The bucket first, then the registry, which goes on where the bucket broke off. */
 export class BucketFirst implements BlobOrigin {
   readonly #bucket: Bucket;
   readonly #upstream: Pick<Upstream, "openBlob">;
-  readonly #prove: () => Promise<unknown>;
+  readonly #member: Member;
   /** Whether the bytes came from the bucket, so far. */
   isOwn = false;
 
-  /** @param prove - rejects when the repository does not contain the blob. */
-  constructor(bucket: Bucket, upstream: Pick<Upstream, "openBlob">, prove: () => Promise<unknown>) {
+  constructor(bucket: Bucket, upstream: Pick<Upstream, "openBlob">, member: Member) {
     this.#bucket = bucket;
     this.#upstream = upstream;
-    this.#prove = prove;
+    this.#member = member;
   }
 
   async openBlob(request: BlobRequest): Promise<BlobBody> {
@@ -219,8 +264,15 @@ export class BucketFirst implements BlobOrigin {
     if (body === undefined) {
       return await this.#upstream.openBlob(request);
     }
+    const { sizeBytes = body.sizeBytes, prove } = this.#member;
+    if (body.sizeBytes !== sizeBytes) {
+      // Cut short there, or wrong in the manifest: the registry decides.
+      body.abort(new Error("it has another size"));
+      this.#bucket.forget(digest);
+      return await this.#upstream.openBlob(request);
+    }
     try {
-      await this.#prove();
+      await prove();
     } catch (error) {
       body.abort(new Error("not its repository's", { cause: error }));
       throw error;
@@ -235,22 +287,23 @@ class BucketBody implements BlobBody {
   readonly sizeBytes: number;
   readonly offset: number;
   readonly #body: StoredBody;
-  readonly #aborted = Promise.withResolvers<never>();
+  readonly #abort = new AbortController();
 
   constructor(body: StoredBody, offset: number) {
     this.#body = body;
     this.sizeBytes = body.sizeBytes;
     this.offset = offset;
-    this.#aborted.promise.catch(() => undefined);
   }
 
   async pipe(sink: BlobSink): Promise<void> {
     let resume: (() => void) | undefined;
     sink.start(() => resume?.());
     const chunks = this.#body.chunks[Symbol.asyncIterator]();
+    const { signal } = this.#abort;
     try {
       for (;;) {
-        const next = await Promise.race([chunks.next().catch(brokenOff), this.#aborted.promise]);
+        // A race with one promise for the whole body would keep each chunk until its end.
+        const next = await untilAborted(chunks.next().catch(brokenOff), signal);
         if (next.done === true) {
           return;
         }
@@ -259,7 +312,7 @@ class BucketBody implements BlobBody {
           const room = new Promise<void>((resolve) => {
             resume = resolve;
           });
-          await Promise.race([room, this.#aborted.promise]);
+          await untilAborted(room, signal);
         }
       }
     } finally {
@@ -268,7 +321,7 @@ class BucketBody implements BlobBody {
   }
 
   abort(reason: Error): void {
-    this.#aborted.reject(reason);
+    this.#abort.abort(reason);
     this.#body.abort();
   }
 }

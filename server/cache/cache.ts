@@ -1,5 +1,6 @@
 import type { BlobStore } from "../../storage/blob-store.ts";
 import type { Digest } from "../../storage/digest.ts";
+import { StorageError } from "../../storage/errors.ts";
 import type { MetadataStore, RepositoryName } from "../../storage/metadata-store.ts";
 import { reasonOf } from "../../storage/store-events.ts";
 import { UPSTREAM_LIMITS } from "../limits.ts";
@@ -100,7 +101,9 @@ export class Cache implements Registry, Lookups, AsyncDisposable {
         objects,
         waitMs: options.bucketWaitMs,
         local: store,
-        onFailed: options.onStoreFailed,
+        // The store itself has told of its own failures.
+        onFailed: (operation, error) =>
+          error instanceof StorageError ? undefined : options.onStoreFailed(operation, error),
       });
     const bucket = this.#bucket;
     const shared = { store, contents, negative, bucket, metrics, onStoreFailed, now };
@@ -193,6 +196,7 @@ export class Cache implements Registry, Lookups, AsyncDisposable {
     for (const kept of [this.#contents, this.#manifests, this.#referrers, this.#tagLists]) {
       kept.forget(repositories);
     }
+    this.#bucket?.forget();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

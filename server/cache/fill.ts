@@ -247,13 +247,17 @@ export class Fill implements Followed {
       this.#options.onMismatch();
       throw new RegistryError(
         "upstream-invalid",
-        `${this.source.upstream.name} sent other bytes for ${this.digest}: they hash to ${actual}`,
+        `${this.#sender} sent other bytes for ${this.digest}: they hash to ${actual}`,
       );
     }
     this.#sizeBytes = received;
     await this.#options.onVerified(received);
     this.#isVerified = true;
     this.#progress.finish();
+  }
+
+  get #sender(): string {
+    return this.isOwn ? "the bucket" : this.source.upstream.name;
   }
 
   async #commit(): Promise<void> {

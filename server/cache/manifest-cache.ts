@@ -124,9 +124,11 @@ export class ManifestCache {
       return;
     }
     try {
-      const bytes =
-        (await readHeld(store, digest, UPSTREAM_LIMITS.manifestBytesMax)) ??
-        (await this.#fromBucket(digest));
+      const held = await readHeld(store, digest, UPSTREAM_LIMITS.manifestBytesMax);
+      if (held !== undefined) {
+        this.#options.bucket?.keep(digest, held.byteLength);
+      }
+      const bytes = held ?? (await this.#fromBucket(digest));
       return bytes && { digest, mediaType: known.mediaType, bytes };
     } catch (error) {
       onStoreFailed("open", error);

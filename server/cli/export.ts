@@ -99,9 +99,11 @@ async function writeAll(
 ): Promise<readonly RefusedImage[]> {
   const plan = new LayoutPlan(images, bench.pulls.registry);
   progress.start("exporting", plan.sizeBytes);
-  await using output: Output = await openOutput(options.output);
   try {
+    await using output: Output = await openOutput(options.output);
     await plan.write(output.write, (count) => progress.add(count));
+    await output.commit();
+    return [];
   } catch (error) {
     if (error instanceof AirGapError) {
       return [{ image: options.output, reason: `not written: ${error.message}` }];
@@ -110,8 +112,6 @@ async function writeAll(
   } finally {
     progress.end();
   }
-  await output.commit();
-  return [];
 }
 
 /** The standard output belongs to the archive when that goes there. */

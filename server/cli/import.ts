@@ -80,7 +80,7 @@ export async function importImages(file: string, options: ImportOptions): Promis
 async function judgeAll(wanted: readonly Wanted[], context: Context): Promise<Outcome> {
   await using bench = await openScratchBench(context.settings);
   const seen = new Set<Digest>();
-  return await eachImage(wanted, async (one) => {
+  return await eachImage(wanted, context, async (one) => {
     const image = await collect(one, bench, context);
     context.progress.start(`verifying ${one.image}`, sizeOf([image]));
     for (const { digest } of image.blobs.values()) {
@@ -89,7 +89,6 @@ async function judgeAll(wanted: readonly Wanted[], context: Context): Promise<Ou
         seen.add(digest);
       }
     }
-    context.progress.end();
     return image;
   });
 }
@@ -105,7 +104,7 @@ async function storeAll(
   }
   await using bench = await openStore(context.settings);
   context.progress.start("importing", sizeOf(judged));
-  return await eachImage(passed, async (one) => {
+  return await eachImage(passed, context, async (one) => {
     const { source, reference } = one;
     if (reference.tag !== undefined) {
       // What the store believes of the tag is older than the file, however fresh it is.
@@ -122,7 +121,6 @@ async function storeAll(
       }
     }
     await refuseUnkept(image, bench);
-    context.progress.end();
     return image;
   });
 }
@@ -142,6 +140,7 @@ function collect(
 /** What is wrong with one image does not keep the others out. */
 async function eachImage(
   wanted: readonly Wanted[],
+  { progress }: Pick<Context, "progress">,
   take: (one: Wanted) => Promise<CollectedImage>,
 ): Promise<Outcome> {
   const taken: CollectedImage[] = [];
@@ -151,6 +150,8 @@ async function eachImage(
       taken.push(await take(one));
     } catch (error) {
       refused.push(refusalOf(one.image, error));
+    } finally {
+      progress.end();
     }
   }
   return { taken, refused };

@@ -1,5 +1,6 @@
 import { rmSync } from "node:fs";
-import { open, rename, rm } from "node:fs/promises";
+import { open, realpath, rename, rm, stat } from "node:fs/promises";
+import { AirGapError } from "../air-gap/air-gap-error.ts";
 import type { WriteBytes } from "../air-gap/tar-writer.ts";
 
 /** Where a file is written. Disposing of it before `commit` leaves nothing behind. */
@@ -11,14 +12,39 @@ export interface Output extends AsyncDisposable {
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/** `-` is the standard output, which cannot be taken back. */
+/**
+ * `-` is the standard output, which cannot be taken back. Nor can a pipe or a device, which is
+ * written as it is: a file in its place would be the end of /dev/null.
+ *
+ * @throws AirGapError for a folder.
+ */
 export async function openOutput(name: string): Promise<Output> {
-  return name === "-" ? openStandardOutput() : await openFile(name);
+  if (name === "-") {
+    return openStandardOutput();
+  }
+  const there = await stat(name).catch(() => undefined);
+  if (there?.isDirectory() === true) {
+    throw new AirGapError(`${name} is a folder: name a file in it`);
+  }
+  // A link stays one, and what it names is replaced.
+  const place = there === undefined ? name : await realpath(name);
+  return there === undefined || there.isFile() ? await openFile(place) : await openStream(place);
+}
+
+async function openStream(name: string): Promise<Output> {
+  const file = await open(name, "w");
+  return {
+    write: (bytes) => file.appendFile(bytes),
+    commit: async () => undefined,
+    [Symbol.asyncDispose]: () => file.close(),
+  };
 }
 
 async function openFile(name: string): Promise<Output> {
   const partial = `${name}.partial`;
-  const file = await open(partial, "w");
+  // What an export that was killed has left goes; a link that stands there is not followed.
+  await rm(partial, { force: true });
+  const file = await open(partial, "wx");
   const onSignal = (): void => {
     rmSync(partial, { force: true });
     process.exit(1);

@@ -4,6 +4,7 @@ import { request } from "undici";
 import type { Disk } from "../../storage/disk.ts";
 import { openDisk } from "../../storage/disk.ts";
 import { StorageError } from "../../storage/errors.ts";
+import type { StoreEvents } from "../../storage/store-events.ts";
 import { loadConfig, processEnvironment } from "../config/config.ts";
 import { PURGE_LIMITS } from "../limits.ts";
 import { isLoopbackHost } from "../loopback.ts";
@@ -26,7 +27,7 @@ export class StoreProblem extends Error {
 
 /** The folder itself, or the proxy that uses it. */
 export type Reached =
-  | { readonly settings: Settings; readonly disk: Disk }
+  | { readonly settings: Settings; readonly disk: Disk; readonly events: StoreEvents }
   | { readonly settings: Settings; readonly admin: AdminClient };
 
 const ANY_ADDRESS: ReadonlySet<string> = new Set(["::", "0.0.0.0"]);
@@ -54,7 +55,8 @@ export async function reachStore(options: StoreOptions): Promise<Reached> {
     };
     const nothing = (): void => undefined;
     const events = { evicted: nothing, corruption: nothing, failed: complain };
-    return { settings, disk: await openDisk({ path, maxBytes, verifyReads, events }) };
+    const disk = await openDisk({ path, maxBytes, verifyReads, events });
+    return { settings, disk, events };
   } catch (error) {
     if (error instanceof StorageError && error.code === "store-unavailable") {
       return { settings, admin: new AdminClient(adminUrl(settings), tokenFile) };

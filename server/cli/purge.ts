@@ -1,6 +1,7 @@
 import type { PurgeReport } from "../../storage/purge-removal.ts";
 import type { PurgeRequest } from "../admin/purge-request.ts";
 import { parsePurge, targetOf } from "../admin/purge-request.ts";
+import { openBucket } from "../stores.ts";
 import { purgeRun } from "../upkeep.ts";
 import { Progress, readableBytes } from "./progress.ts";
 import type { Reached, StoreOptions } from "./purge-store.ts";
@@ -63,9 +64,11 @@ async function carryOut(
     return toReport(await reached.admin.ask("POST", "/api/v1/purge", request));
   }
   await using disk = reached.disk;
+  await using bucket = await openBucket(reached.settings.storage, reached.events);
   const progress = new Progress(process.stderr, { isQuiet: options.json === true });
   const { report } = await disk.purger.purge(target, {
     ...purgeRun(),
+    behind: bucket === undefined ? [] : [bucket.blobs],
     isDryRun: request.dryRun === true,
     onProgress: ({ blobs, freedBytes }) => {
       progress.show({ done: blobs, text: `${blobs} blobs, ${readableBytes(freedBytes)}` });

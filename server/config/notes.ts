@@ -11,8 +11,14 @@ const YEAR_MS = 31_536_000_000;
  * only time has changed keeps the program from starting.
  */
 export function configNotes(settings: Settings, nowMs: number): readonly string[] {
-  const { policy } = settings;
-  return [...clientNotes(settings), ...(policy === undefined ? [] : policyNotes(policy, nowMs))];
+  const { policy, storage } = settings;
+  return [
+    ...clientNotes(settings),
+    ...(storage.s3?.region === undefined && storage.s3?.endpoint === undefined && storage.s3
+      ? ["storage.s3 has neither region nor endpoint: AWS_REGION has to say where the bucket is"]
+      : []),
+    ...(policy === undefined ? [] : policyNotes(policy, nowMs)),
+  ];
 }
 
 function policyNotes(policy: PolicySettings, nowMs: number): readonly string[] {

@@ -29,7 +29,7 @@ const Schema = Type.Object(
       Type.String({
         pattern: "^[a-z0-9-]{2,40}$",
         title: "a region such as eu-central-1",
-        description: "Without it, what the environment says (AWS_REGION), else us-east-1.",
+        description: "Without it, what the SDK finds (AWS_REGION); us-east-1 with an endpoint.",
       }),
     ),
     endpoint: Type.Optional(

@@ -44,14 +44,23 @@ export class Access {
    * Where to pull from for whoever asks. Nothing of the upstreams is told to those that are not let
    * in.
    *
+   * Without a Promise where nobody has to say who they are: that is the hottest path of all.
+   *
    * @throws RegistryError `client-unknown`, `client-denied`, and what routing throws.
    */
-  async admit(exchange: Exchange, target: PullTarget): Promise<Source> {
+  admit(exchange: Exchange, target: PullTarget): Source | Promise<Source> {
     const { clients, upstreams } = this.#options;
-    if (clients === undefined) {
-      const source = noteSource(exchange, routeTo(target, upstreams));
-      return await this.#entitled(exchange, target, { source, isOurs: false });
+    if (clients !== undefined) {
+      return this.#admitKnown(exchange, target, clients);
     }
+    const source = noteSource(exchange, routeTo(target, upstreams));
+    return source.upstream.access === "shared"
+      ? source
+      : this.#entitled(exchange, target, { source, isOurs: false });
+  }
+
+  async #admitKnown(exchange: Exchange, target: PullTarget, clients: Clients): Promise<Source> {
+    const { upstreams } = this.#options;
     const route = attempt(() => routeTo(target, upstreams));
     const isPerClient = route.value?.upstream.access === "per-client";
     const identified = await this.#identify(exchange, isPerClient);

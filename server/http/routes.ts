@@ -54,7 +54,8 @@ async function answerTarget(
   exchange.kind = target.kind;
   exchange.repository = target.name;
   exchange.reference = referenceOf(target);
-  const source = await access().admit(exchange, target);
+  const admitted = access().admit(exchange, target);
+  const source = admitted instanceof Promise ? await admitted : admitted;
   switch (target.kind) {
     case "manifest":
       return await answerManifest(exchange, registry, source, target.reference);
