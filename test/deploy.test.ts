@@ -201,26 +201,30 @@ t.test("Kubernetes mounts what the configuration with log-ins names", async (t) 
   }
 });
 
-t.test("the kubelet's plugin hands a pod's token on, to one registry", async (t) => {
-  const { providers } = parse(await read("kubelet", "credential-providers.yaml"));
-  const [{ name, args, matchImages, tokenAttributes }] = providers;
-  t.same(args, matchImages);
-  const { data } = parse(await read("kubernetes-private", "config.yaml"));
-  const [, audience] = /audience: (\S+)/.exec(data["config.yaml"]) ?? [];
-  t.equal(tokenAttributes.serviceAccountTokenAudience, audience);
-  const ask = (request: object) => {
-    const asked = run(join(DEPLOY, "kubelet", name), args);
-    asked.child.stdin?.end(JSON.stringify(request));
-    return asked;
-  };
-  const request = { kind: "CredentialProviderRequest", image: "team.example/a/app" };
-  const { stdout } = await ask({ ...request, serviceAccountToken: "eyJh.eyJp.c2ln-_" });
-  t.match(parseResponse(stdout), {
-    scope: "Registry",
-    logIns: [{ key: "team.example", username: "token", password: "eyJh.eyJp.c2ln-_" }],
-  });
-  await t.rejects(ask(request), { code: 1, stdout: "", stderr: /see tokenAttributes/ });
-});
+t.test(
+  "the kubelet's plugin hands a pod's token on, to one registry",
+  toolOptions("tr"),
+  async (t) => {
+    const { providers } = parse(await read("kubelet", "credential-providers.yaml"));
+    const [{ name, args, matchImages, tokenAttributes }] = providers;
+    t.same(args, matchImages);
+    const { data } = parse(await read("kubernetes-private", "config.yaml"));
+    const [, audience] = /audience: (\S+)/.exec(data["config.yaml"]) ?? [];
+    t.equal(tokenAttributes.serviceAccountTokenAudience, audience);
+    const ask = (request: object) => {
+      const asked = run(join(DEPLOY, "kubelet", name), args);
+      asked.child.stdin?.end(JSON.stringify(request));
+      return asked;
+    };
+    const request = { kind: "CredentialProviderRequest", image: "team.example/a/app" };
+    const { stdout } = await ask({ ...request, serviceAccountToken: "eyJh.eyJp.c2ln-_" });
+    t.match(parseResponse(stdout), {
+      scope: "Registry",
+      logIns: [{ key: "team.example", username: "token", password: "eyJh.eyJp.c2ln-_" }],
+    });
+    await t.rejects(ask(request), { code: 1, stdout: "", stderr: /see tokenAttributes/ });
+  },
+);
 
 t.test("compose leaves it the time that a drain takes", async (t) => {
   const { services } = parse(await read("compose.yaml"));

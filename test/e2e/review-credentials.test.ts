@@ -7,6 +7,7 @@ import type { CloudProvider } from "../../server/credentials/cloud-provider.ts";
 import type { Credential } from "../../server/credentials/credential.ts";
 import { CREDENTIAL_LIMITS } from "../../server/limits.ts";
 import type { CredentialSettings } from "../../server/settings.ts";
+import { toolOptions } from "../support/tools.ts";
 import { errorOf, openFake, openUpstream } from "../support/upstream-rig.ts";
 
 /** A plugin that has another password each time, and lets none of them be kept. */
@@ -58,26 +59,30 @@ t.test("log-ins that are always new are tried a few times only", async (t) => {
   t.ok(logIns.size <= CREDENTIAL_LIMITS.candidatesMax + 1, `${logIns.size} log-ins were tried`);
 });
 
-t.test("a slow credential helper is not held against the registry", async (t) => {
-  const fake = await openFake(t);
-  await fake.requireAuth({ scheme: "basic", may: () => true });
-  const marker = join(t.testdir(), "has-run");
-  // As if the plugin had taken so long.
-  const now = (): number => performance.now() + (existsSync(marker) ? 29_000 : 0);
-  const { set, upstream } = openUpstream(t, [fake.url], {
-    credentials: eagerPlugin(t, `touch ${marker}`),
-    surroundings: { now },
-  });
-  const asked = Array.from({ length: 12 }, (_, index) =>
-    errorOf(upstream.headManifest({ repository: `a/app-${index}`, reference: "v1" })),
-  );
-  for (const error of await Promise.all(asked)) {
-    t.match(error, { message: /log-in|credential/ });
-  }
-  t.same(set.health(), [{ name: "team.example", isUp: true }]);
-  const error = await errorOf(upstream.headManifest({ repository: "a/app", reference: "v1" }));
-  t.match(error, { code: "manifest-unknown" }, "the registry is asked as before");
-});
+t.test(
+  "a slow credential helper is not held against the registry",
+  toolOptions("sleep"),
+  async (t) => {
+    const fake = await openFake(t);
+    await fake.requireAuth({ scheme: "basic", may: () => true });
+    const marker = join(t.testdir(), "has-run");
+    // As if the plugin had taken so long.
+    const now = (): number => performance.now() + (existsSync(marker) ? 29_000 : 0);
+    const { set, upstream } = openUpstream(t, [fake.url], {
+      credentials: eagerPlugin(t, `touch ${marker}`),
+      surroundings: { now },
+    });
+    const asked = Array.from({ length: 12 }, (_, index) =>
+      errorOf(upstream.headManifest({ repository: `a/app-${index}`, reference: "v1" })),
+    );
+    for (const error of await Promise.all(asked)) {
+      t.match(error, { message: /log-in|credential/ });
+    }
+    t.same(set.health(), [{ name: "team.example", isUp: true }]);
+    const error = await errorOf(upstream.headManifest({ repository: "a/app", reference: "v1" }));
+    t.match(error, { code: "manifest-unknown" }, "the registry is asked as before");
+  },
+);
 
 t.test("a broken credential helper says nothing of a registry that is down", async (t) => {
   const fake = await openFake(t);
