@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import type { JSONWebKeySet, JWK, LocalJWKSet } from "jose";
 import { createLocalJWKSet } from "jose";
+import { isObject } from "../json-object.ts";
 import { ACCESS_LIMITS } from "../limits.ts";
 import { ClientsError } from "./clients-error.ts";
 
@@ -94,8 +95,4 @@ function requireFast({ n = "", e = "" }: JWK): void {
   if (n.length > MODULUS_CHARACTERS_MAX || e.length > EXPONENT_CHARACTERS_MAX) {
     throw new ClientsError("one of its RSA keys has more than 8192 bits, or an odd exponent");
   }
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,3 +1,4 @@
+import { isObject } from "../json-object.ts";
 import { ACCESS_LIMITS } from "../limits.ts";
 import { findKeyProblem } from "../oci/json-keys.ts";
 import type { TokenSettings } from "../settings.ts";
@@ -118,8 +119,4 @@ function serviceAccountGroups(subject: unknown): readonly string[] {
 
 function memberOf(claims: Claims, name: string): unknown {
   return Object.hasOwn(claims, name) ? claims[name] : undefined;
-}
-
-function isObject(value: unknown): value is Claims {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

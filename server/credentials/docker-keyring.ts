@@ -1,3 +1,5 @@
+import type { JsonObject } from "../json-object.ts";
+import { isObject } from "../json-object.ts";
 import { CREDENTIAL_LIMITS } from "../limits.ts";
 import type { Credential } from "./credential.ts";
 import { CredentialError } from "./credential.ts";
@@ -22,8 +24,6 @@ export interface Keyring {
   /** The helper for everything else; empty for none. */
   readonly store: string;
 }
-
-type JsonObject = Readonly<Record<string, unknown>>;
 
 const EXPECTED =
   "expected what docker login writes to config.json, or a Kubernetes secret's .dockerconfigjson " +
@@ -141,8 +141,4 @@ function decodeAuth(
 
 function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

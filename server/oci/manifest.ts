@@ -1,6 +1,7 @@
 import type { Digest } from "../../storage/digest.ts";
 import { isDigest } from "../../storage/digest.ts";
 import { RegistryError } from "../errors.ts";
+import { isObject } from "../json-object.ts";
 
 /** image-spec v1.1.1 descriptor.md, as far as a cache needs it. */
 export interface Descriptor {
@@ -108,10 +109,6 @@ function schema1Layers(document: Readonly<Record<string, unknown>>): Descriptor[
       ? [{ digest, sizeBytes: undefined, mediaType: undefined, hasUrls: false }]
       : [];
   });
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function invalid(what: string, why: string, cause?: unknown): RegistryError {

@@ -1,10 +1,10 @@
 import { isDigest } from "../../storage/digest.ts";
+import type { JsonObject } from "../json-object.ts";
+import { isObject } from "../json-object.ts";
 import { MANIFEST_LIMITS } from "../limits.ts";
 import { findTwin, foldKey, knownKeys } from "./json-keys.ts";
 import { shown } from "./reference.ts";
 import type { InspectedChild } from "./strict-manifest.ts";
-
-export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** image-spec v1.1.1 descriptor.md. */
 const DESCRIPTOR_KEYS = knownKeys(
@@ -105,8 +105,4 @@ export function refuseTwin(object: JsonObject, known: ReadonlyMap<string, string
 
 export function isThere(value: unknown): boolean {
   return value !== undefined && value !== null;
-}
-
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

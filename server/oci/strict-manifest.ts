@@ -1,11 +1,11 @@
 import type { Digest } from "../../storage/digest.ts";
+import type { JsonObject } from "../json-object.ts";
+import { isObject } from "../json-object.ts";
 import { findKeyProblem, foldKey, knownKeys } from "./json-keys.ts";
 import type { Descriptor } from "./manifest.ts";
 import { MEDIA_TYPES } from "./media-types.ts";
 import { shown } from "./reference.ts";
-import type { JsonObject } from "./strict-descriptor.ts";
 import {
-  isObject,
   isThere,
   ManifestProblem,
   readDescriptor,

@@ -1,8 +1,8 @@
+import type { JsonObject } from "../json-object.ts";
+import { isObject } from "../json-object.ts";
 import { POLICY_LIMITS } from "../limits.ts";
 import { findKeyProblem } from "../oci/json-keys.ts";
 import { SignatureProblem } from "./authority.ts";
-
-export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** A byte order mark is no JSON (RFC 8259 §8.1): it is left in, for the parser to refuse. */
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -37,10 +37,6 @@ export function parseJsonObject(bytes: Uint8Array, what: string): JsonObject {
     throw new SignatureProblem(`${what} is not a JSON object`);
   }
   return value;
-}
-
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** A member that is an object, or an empty one: for reading on without a question at each step. */

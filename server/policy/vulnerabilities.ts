@@ -1,7 +1,8 @@
 import { compileGlob } from "../glob.ts";
+import { isObject } from "../json-object.ts";
 import { POLICY_LIMITS } from "../limits.ts";
 import type { VulnerabilitySettings } from "../policy-settings.ts";
-import { isObject, listOf, memberOf, textOf } from "./bounded-json.ts";
+import { listOf, memberOf, textOf } from "./bounded-json.ts";
 
 /** A vulnerability scan, as https://cosign.sigstore.dev/attestation/vuln/v1 records it. */
 export interface Scan {

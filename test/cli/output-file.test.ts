@@ -34,16 +34,20 @@ t.test("a link to a file stays one", async (t) => {
   t.equal(readFileSync(join(folder, "real", "out.tar"), "utf8"), "archive");
 });
 
-t.test("a device is written, and never replaced", { skip: !existsSync("/dev/null") }, async (t) => {
-  const folder = t.testdir({});
-  // By way of a link, so that nothing is lost should it be replaced after all.
-  const link = join(folder, "null");
-  symlinkSync("/dev/null", link);
-  await write(link, "archive");
-  t.same(readdirSync(folder), ["null"]);
-  t.ok(lstatSync(link).isSymbolicLink());
-  t.ok(lstatSync("/dev/null").isCharacterDevice());
-});
+t.test(
+  "a device is written, and never replaced",
+  { skip: !existsSync("/dev/null") && "there is no /dev/null here" },
+  async (t) => {
+    const folder = t.testdir({});
+    // By way of a link, so that nothing is lost should it be replaced after all.
+    const link = join(folder, "null");
+    symlinkSync("/dev/null", link);
+    await write(link, "archive");
+    t.same(readdirSync(folder), ["null"]);
+    t.ok(lstatSync(link).isSymbolicLink());
+    t.ok(lstatSync("/dev/null").isCharacterDevice());
+  },
+);
 
 t.test("a folder is refused before anything is written", async (t) => {
   const folder = t.testdir({});

@@ -1,5 +1,5 @@
+import { isObject } from "../../json-object.ts";
 import { SignatureProblem } from "../authority.ts";
-import { isObject } from "../bounded-json.ts";
 import type { Envelope } from "./envelope.ts";
 import type { Dialect } from "./signed-attributes.ts";
 import { checkDisjoint, readSignedAttributes } from "./signed-attributes.ts";

@@ -1,6 +1,6 @@
+import type { JsonObject } from "../../json-object.ts";
 import { POLICY_LIMITS } from "../../limits.ts";
 import { SignatureProblem } from "../authority.ts";
-import type { JsonObject } from "../bounded-json.ts";
 import { parseJsonObject } from "../bounded-json.ts";
 
 /**

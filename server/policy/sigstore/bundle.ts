@@ -6,9 +6,9 @@ import {
   BUNDLE_V03_MEDIA_TYPE,
   bundleFromJSON,
 } from "@sigstore/bundle";
+import type { JsonObject } from "../../json-object.ts";
 import { POLICY_LIMITS } from "../../limits.ts";
 import { SignatureProblem } from "../authority.ts";
-import type { JsonObject } from "../bounded-json.ts";
 import { listOf, memberOf, textOf } from "../bounded-json.ts";
 import { shown } from "../printable.ts";
 import { toProblem } from "./problem.ts";

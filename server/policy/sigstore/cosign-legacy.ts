@@ -1,7 +1,7 @@
 import { createHash, X509Certificate } from "node:crypto";
 import { BUNDLE_V01_MEDIA_TYPE } from "@sigstore/bundle";
+import type { JsonObject } from "../../json-object.ts";
 import { SignatureProblem } from "../authority.ts";
-import type { JsonObject } from "../bounded-json.ts";
 import { memberOf, parseJsonObject, textOf } from "../bounded-json.ts";
 import type { Candidate } from "../evidence.ts";
 

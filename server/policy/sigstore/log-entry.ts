@@ -1,8 +1,9 @@
 import { createPublicKey, X509Certificate } from "node:crypto";
 import type { TransparencyLogEntry } from "@sigstore/bundle";
+import type { JsonObject } from "../../json-object.ts";
+import { isObject } from "../../json-object.ts";
 import { SignatureProblem } from "../authority.ts";
-import type { JsonObject } from "../bounded-json.ts";
-import { isObject, listOf, memberOf, parseJsonObject, textOf } from "../bounded-json.ts";
+import { listOf, memberOf, parseJsonObject, textOf } from "../bounded-json.ts";
 
 /** What a signature was verified with: a certificate's DER, or a public key's (SPKI). */
 export interface LogVerifier {

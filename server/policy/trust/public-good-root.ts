@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { isObject, memberOf, textOf } from "../bounded-json.ts";
+import { isObject } from "../../json-object.ts";
+import { memberOf, textOf } from "../bounded-json.ts";
 
 let root: string | undefined;
 

@@ -1,7 +1,8 @@
 import { createPublicKey, X509Certificate } from "node:crypto";
+import type { JsonObject } from "../../json-object.ts";
+import { isObject } from "../../json-object.ts";
 import { POLICY_LIMITS } from "../../limits.ts";
-import type { JsonObject } from "../bounded-json.ts";
-import { isObject, listOf, memberOf, parseJsonObject, textOf } from "../bounded-json.ts";
+import { listOf, memberOf, parseJsonObject, textOf } from "../bounded-json.ts";
 
 /** What a rule asks of its trusted root. */
 export interface TrustedRootNeeds {

@@ -1,4 +1,4 @@
-import type { JsonObject } from "../bounded-json.ts";
+import type { JsonObject } from "../../json-object.ts";
 import { listOf, memberOf, parseJsonObject, textOf } from "../bounded-json.ts";
 
 const LISTS = ["tlogs", "ctlogs", "certificateAuthorities", "timestampAuthorities"];

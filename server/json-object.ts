@@ -1,0 +1,6 @@
+/** A JSON object: neither null nor a list. Its members are whatever its sender wrote. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
